@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# cython: language_level=3
+"""The C library, as Cython sees it: the only place that names its symbols.
+
+Another package that says ``from fastconv._core cimport conv2d_forward`` calls the kernels of the
+installed extension module; `fastconv.get_include()` is the folder it needs to compile.
+"""
+from libc.stdint cimport int64_t
+
+cdef extern from "fastconv.h" nogil:
+    ctypedef enum fc_status:
+        FC_OK, FC_NO_MEMORY, FC_INTERRUPTED, FC_BAD_SIZE, FC_BAD_STRIDE, FC_BAD_DILATION, FC_BAD_PADDING
+        FC_BAD_GROUPS, FC_EMPTY_OUTPUT, FC_EMPTY_WINDOW, FC_TOO_LARGE, FC_BAD_INDEX, FC_BAD_DTYPE, FC_UNSUPPORTED
+    ctypedef enum fc_dtype:
+        FC_FLOAT32, FC_FLOAT64, FC_FLOAT16, FC_UINT8, FC_INT8, FC_INT16
+    ctypedef enum fc_padding:
+        FC_PAD_EXPLICIT, FC_PAD_VALID, FC_PAD_SAME, FC_PAD_SAME_LOWER
+    ctypedef enum fc_activation:
+        FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID
+    ctypedef enum fc_algorithm:
+        FC_AUTO, FC_DIRECT, FC_REFERENCE
+
+    ctypedef struct fc_array:
+        void *data
+        fc_dtype dtype
+        int64_t stride[4]
+    ctypedef struct fc_conv2d:
+        int64_t n, h, w, c, k, r, s, stride_h, stride_w, dilation_h, dilation_w, groups
+        int64_t pad_top, pad_bottom, pad_left, pad_right, p, q
+    ctypedef struct fc_pool2d:
+        int64_t n, h, w, c, r, s, stride_h, stride_w, dilation_h, dilation_w
+        int64_t pad_top, pad_bottom, pad_left, pad_right
+        int ceil_mode, count_include_pad
+        int64_t divisor, p, q
+    ctypedef struct fc_options:
+        fc_activation activation
+        fc_algorithm algorithm
+
+    const char *fc_status_text(fc_status status)
+    fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
+    fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode)
+    fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                                const fc_array *y, const fc_options *options)
+    fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                       const fc_array *grad_x, const fc_options *options)
+    fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                        const fc_array *grad_weight, const fc_options *options)
+    fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias)
+    fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
+                            const int64_t *indices_stride)
+    fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const int64_t *indices,
+                                     const int64_t *indices_stride, const fc_array *grad_x)
+    fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y)
+    fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x)
+
+    void fc_set_num_threads(int threads)
+    void fc_set_thread_num_threads(int threads)
+    int fc_get_num_threads()
+    int fc_get_thread_num_threads()
+    const char *fc_openmp_runtime()
+    int fc_isa_count()
+    const char *fc_isa_name(int index)
+    int fc_isa_available(int index)
+    int fc_set_isa(int index)
+    int fc_set_thread_isa(int index)
+    int fc_get_isa()
+    int fc_get_thread_isa()
+    ctypedef int (*fc_poll_fn)() noexcept
+    void fc_set_poll(fc_poll_fn poll)
+    void fc_clear_cache()
+
+# The entry points again, as functions that other extension modules can import.
+cdef fc_status conv2d_resolve(fc_conv2d *g, fc_padding mode) noexcept nogil
+cdef fc_status conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *y, const fc_options *options) noexcept nogil
+cdef fc_status conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                     const fc_array *grad_x, const fc_options *options) noexcept nogil
+cdef fc_status conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                      const fc_array *grad_weight, const fc_options *options) noexcept nogil

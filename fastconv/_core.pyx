@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=True
+# cython: embedsignature=False, freethreading_compatible=True
+"""From NumPy arrays to the C library: arrays to pointers, the GIL released, a status to an exception.
+
+No arithmetic, no defaults, no documentation of operations: those are in `ops.py`. A call costs about
+a microsecond, so everything that happens on every call is here in C, and everything that explains an
+error is in `errors.py`, which is called only then.
+"""
+cimport cython
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Occurred
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.stdint cimport int64_t, intptr_t
+from libc.string cimport memset
+
+import numpy as np
+
+from fastconv import errors
+
+cnp.import_array()
+
+include "_cython/arguments.pxi"
+include "_cython/convolution.pxi"
+include "_cython/pooling.pxi"
+include "_cython/runtime.pxi"
+include "_cython/door.pxi"

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Arguments as C sees them: integers, pairs, paddings, arrays.
+
+cdef object ndarray = np.ndarray
+
+
+cdef int64_t to_int(object value, object name) except? -1:
+    """A Python or NumPy integer; TypeError for anything else, ValueError beyond 64 bits."""
+    cdef int overflow = 0
+    cdef int64_t result
+    if type(value) is not int:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise errors.not_an_integer(name, value)
+        value = int(value)
+    result = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow:
+        raise errors.too_large(name, value)
+    return result
+
+
+cdef int to_pair(object value, object name, int64_t *first, int64_t *second) except -1:
+    """One integer for both axes, or a sequence of two."""
+    if type(value) is int:
+        first[0] = second[0] = to_int(value, name)
+    elif isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise errors.wrong_count(name, value, 2)
+        first[0] = to_int(value[0], name)
+        second[0] = to_int(value[1], name)
+    else:
+        first[0] = second[0] = to_int(value, name)
+    return 0
+
+
+cdef int to_shape(object value, object name, Py_ssize_t least, Py_ssize_t most, int64_t *sizes) except -1:
+    """A shape given as a sequence of integers; returns how many."""
+    cdef Py_ssize_t i
+    if not isinstance(value, (tuple, list)):
+        raise errors.not_a_shape(name, value)
+    if not least <= len(value) <= most:
+        raise errors.wrong_rank_of_shape(name, value, least, most)
+    for i in range(len(value)):
+        sizes[i] = to_int(value[i], name)
+    return len(value)
+
+
+cdef fc_padding to_padding(object value, int64_t *top, int64_t *bottom, int64_t *left, int64_t *right) except *:
+    cdef int64_t before, after
+    if isinstance(value, str):
+        if value == "same":
+            return FC_PAD_SAME
+        if value == "valid":
+            return FC_PAD_VALID
+        if value == "same_lower":
+            return FC_PAD_SAME_LOWER
+        raise errors.unknown_name("padding", value, ("valid", "same", "same_lower"))
+    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], (tuple, list)):
+        to_pair(value[0], "padding", top, bottom)
+        if not isinstance(value[1], (tuple, list)):
+            raise errors.wrong_count("padding", value, 2)
+        to_pair(value[1], "padding", left, right)
+    else:
+        to_pair(value, "padding", &before, &after)
+        top[0] = bottom[0] = before
+        left[0] = right[0] = after
+    return FC_PAD_EXPLICIT
+
+
+cdef bint to_channels_first(object layout) except -1:
+    if isinstance(layout, str):
+        if layout == "NHWC":
+            return False
+        if layout == "NCHW":
+            return True
+        raise errors.unknown_name("layout", layout, ("NHWC", "NCHW"))
+    raise errors.not_a_string("layout", layout)
+
+
+cdef fc_activation to_activation(object value) except *:
+    if value is None:
+        return FC_NONE
+    if not isinstance(value, str):
+        raise errors.not_a_string("activation", value)
+    if value == "relu":
+        return FC_RELU
+    if value == "leaky_relu":
+        return FC_LEAKY_RELU
+    if value == "tanh":
+        return FC_TANH
+    if value == "sigmoid":
+        return FC_SIGMOID
+    raise errors.unknown_name("activation", value, ("relu", "leaky_relu", "tanh", "sigmoid"))
+
+
+cdef fc_algorithm to_algorithm(object value) except *:
+    if not isinstance(value, str):
+        raise errors.not_a_string("algorithm", value)
+    if value == "auto":
+        return FC_AUTO
+    if value == "direct":
+        return FC_DIRECT
+    if value == "reference":
+        return FC_REFERENCE
+    raise errors.unknown_algorithm(value)
+
+
+cdef int check_precision(object value) except -1:
+    if value is None or (isinstance(value, str) and value in errors.PRECISIONS):
+        return 0
+    if not isinstance(value, str):
+        raise errors.not_a_string("precision", value)
+    raise errors.unknown_name("precision", value, errors.PRECISIONS)
+
+
+cdef int dtype_of(cnp.ndarray array) noexcept:
+    """The fc_dtype of an array, -1 if it has none."""
+    cdef int number = cnp.PyArray_TYPE(array)
+    if number == cnp.NPY_FLOAT32:
+        return FC_FLOAT32
+    if number == cnp.NPY_FLOAT64:
+        return FC_FLOAT64
+    if number == cnp.NPY_FLOAT16:
+        return FC_FLOAT16
+    if number == cnp.NPY_UINT8:
+        return FC_UINT8
+    if number == cnp.NPY_INT8:
+        return FC_INT8
+    if number == cnp.NPY_INT16:
+        return FC_INT16
+    return -1
+
+
+cdef bint has_element_strides(cnp.ndarray array) noexcept:
+    """Whether C can walk the array: aligned, and every stride a whole number of elements."""
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    cdef int axis
+    if not cnp.PyArray_ISALIGNED(array):
+        return False
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_STRIDE(array, axis) % size != 0:
+            return False
+    return True
+
+
+cdef cnp.ndarray to_array(object value, object name, bint any_dtype):
+    """An array that C can read: float32 or float64, or with any_dtype also what is converted while it is packed."""
+    cdef cnp.ndarray array
+    cdef int dtype
+    if type(value) is not ndarray:
+        if not isinstance(value, ndarray) or isinstance(value, np.ma.MaskedArray):
+            raise errors.not_an_array(name, value)
+        value = value.view(ndarray)
+    array = value
+    dtype = dtype_of(array)
+    if dtype < 0 or (not any_dtype and dtype != FC_FLOAT32 and dtype != FC_FLOAT64):
+        raise errors.wrong_dtype(name, array.dtype, any_dtype)
+    if not cnp.PyArray_ISNOTSWAPPED(array) or not has_element_strides(array):
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    return array
+
+
+cdef inline int64_t stride_of(cnp.ndarray array, int axis) noexcept:
+    return cnp.PyArray_STRIDE(array, axis) // cnp.PyArray_ITEMSIZE(array)
+
+
+cdef void view_image(cnp.ndarray array, bint channels_first, fc_array *view) noexcept:
+    """Axes n, h, w, c of an image batch; an image without batch axis is a batch of one."""
+    cdef int first = cnp.PyArray_NDIM(array) - 3
+    view.data = cnp.PyArray_DATA(array)
+    view.dtype = <fc_dtype>dtype_of(array)
+    view.stride[0] = stride_of(array, 0) if first == 1 else 0
+    if channels_first:
+        view.stride[1] = stride_of(array, first + 1)
+        view.stride[2] = stride_of(array, first + 2)
+        view.stride[3] = stride_of(array, first)
+    else:
+        view.stride[1] = stride_of(array, first)
+        view.stride[2] = stride_of(array, first + 1)
+        view.stride[3] = stride_of(array, first + 2)
+
+
+cdef void view_filters(cnp.ndarray array, bint channels_first, fc_array *view) noexcept:
+    """Axes r, s, c, k of filters."""
+    cdef int axis
+    view.data = cnp.PyArray_DATA(array)
+    view.dtype = <fc_dtype>dtype_of(array)
+    for axis in range(4):
+        view.stride[axis] = stride_of(array, (axis + 2) % 4 if channels_first else axis)
+    if channels_first:
+        view.stride[2], view.stride[3] = view.stride[3], view.stride[2]
+
+
+cdef void view_vector(cnp.ndarray array, fc_array *view) noexcept:
+    memset(view, 0, sizeof(fc_array))
+    view.data = cnp.PyArray_DATA(array)
+    view.dtype = <fc_dtype>dtype_of(array)
+    view.stride[3] = stride_of(array, 0)
+
+
+cdef int image_sizes(object shape_or_array, int64_t *sizes, bint channels_first, int rank,
+                     int64_t *n, int64_t *h, int64_t *w, int64_t *c) except -1:
+    """Name the sizes of an image batch."""
+    cdef int first = rank - 3
+    n[0] = sizes[0] if first == 1 else 1
+    if channels_first:
+        c[0], h[0], w[0] = sizes[first], sizes[first + 1], sizes[first + 2]
+    else:
+        h[0], w[0], c[0] = sizes[first], sizes[first + 1], sizes[first + 2]
+    return 0
+
+
+cdef int result_type(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """float64 if either is, else float32."""
+    if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT64 or cnp.PyArray_TYPE(b) == cnp.NPY_FLOAT64:
+        return cnp.NPY_FLOAT64
+    return cnp.NPY_FLOAT32
+
+
+# ---------------------------------------------------------------- results
+
+cdef void byte_range(cnp.ndarray array, intptr_t *low, intptr_t *high) noexcept:
+    """The first byte of an array and the one behind its last; equal when it is empty."""
+    cdef int axis
+    cdef Py_ssize_t reach
+    low[0] = high[0] = <intptr_t>cnp.PyArray_DATA(array)
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, axis) == 0:
+            high[0] = low[0]
+            return
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if reach > 0:
+            high[0] += reach
+        else:
+            low[0] += reach
+    high[0] += cnp.PyArray_ITEMSIZE(array)
+
+
+cdef int refuse_overlap(cnp.ndarray out, cnp.ndarray other, object name) except -1:
+    """ValueError if the two share a byte; interleaved arrays that share none pass."""
+    cdef intptr_t out_low, out_high, low, high
+    byte_range(out, &out_low, &out_high)
+    byte_range(other, &low, &high)
+    if out_low < high and low < out_high and errors.share_memory(out, other):
+        raise errors.overlap(name)
+    return 0
+
+
+cdef cnp.ndarray new_result(int rank, const int64_t *sizes, int number):
+    cdef cnp.npy_intp dims[4]
+    cdef int axis
+    for axis in range(rank):
+        dims[axis] = sizes[axis]
+    return cnp.PyArray_SimpleNew(rank, dims, number)
+
+
+cdef cnp.ndarray to_result(object out, int rank, const int64_t *sizes, int number, object name="out"):
+    """The array to write: a new one, or the caller's after checks. Its elements must be C-walkable."""
+    cdef cnp.ndarray array
+    cdef int axis
+    cdef bint same = True
+    if out is None:
+        return new_result(rank, sizes, number)
+    if not isinstance(out, ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise errors.not_an_array(name, out)
+    array = out if type(out) is ndarray else out.view(ndarray)
+    if cnp.PyArray_TYPE(array) != number or not cnp.PyArray_ISNOTSWAPPED(array):
+        raise errors.wrong_out_dtype(name, array.dtype, number)
+    same = cnp.PyArray_NDIM(array) == rank
+    for axis in range(rank if same else 0):
+        same = same and cnp.PyArray_DIM(array, axis) == sizes[axis]
+    if not same:
+        raise errors.wrong_out_shape(name, out.shape, tuple([sizes[axis] for axis in range(rank)]))
+    if not cnp.PyArray_ISWRITEABLE(array):
+        raise errors.read_only(name)
+    if not cnp.PyArray_IS_C_CONTIGUOUS(array) and errors.overlaps_itself(array):
+        raise errors.self_overlap(name)
+    return array
+
+
+cdef cnp.ndarray walkable(cnp.ndarray out):
+    """`out` itself, or a temporary for one that C cannot walk (unaligned, odd strides)."""
+    return out if has_element_strides(out) else np.empty_like(out, order="C", subok=False)
+
+
+cdef object deliver(object out, cnp.ndarray target, cnp.ndarray written):
+    """Copy a temporary into place; return what the caller is to get."""
+    if written is not target:
+        target[...] = written
+    return target if out is None else out

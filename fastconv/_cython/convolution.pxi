@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Convolution and its gradients.
+
+cdef fc_status conv2d_resolve(fc_conv2d *g, fc_padding mode) noexcept nogil:
+    return fc_conv2d_resolve(g, mode)
+
+cdef fc_status conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *y, const fc_options *options) noexcept nogil:
+    return fc_conv2d_forward(g, x, weight, bias, y, options)
+
+cdef fc_status conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                     const fc_array *grad_x, const fc_options *options) noexcept nogil:
+    return fc_conv2d_backward_input(g, grad_y, weight, grad_x, options)
+
+cdef fc_status conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                      const fc_array *grad_weight, const fc_options *options) noexcept nogil:
+    return fc_conv2d_backward_weight(g, grad_y, x, grad_weight, options)
+
+
+cdef object sizes_tuple(const int64_t *sizes, int rank):
+    return tuple([sizes[axis] for axis in range(rank)])
+
+
+cdef int output_sizes(const fc_conv2d *g, bint channels_first, int rank, int64_t *sizes) noexcept:
+    """The shape of y, with as many axes as x has."""
+    cdef int first = rank - 3
+    if first == 1:
+        sizes[0] = g.n
+    if channels_first:
+        sizes[first], sizes[first + 1], sizes[first + 2] = g.k, g.p, g.q
+    else:
+        sizes[first], sizes[first + 1], sizes[first + 2] = g.p, g.q, g.k
+    return 0
+
+
+cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *weight_sizes, object x_name,
+                 object weight_name, object stride, object padding, object dilation, object groups,
+                 bint channels_first) except -1:
+    """Fill in and check the geometry; every error of sizes is raised here."""
+    cdef fc_padding mode
+    cdef fc_status status
+    cdef int64_t channels
+    image_sizes(None, <int64_t *>x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
+    if channels_first:
+        g.k, channels, g.r, g.s = weight_sizes[0], weight_sizes[1], weight_sizes[2], weight_sizes[3]
+    else:
+        g.r, g.s, channels, g.k = weight_sizes[0], weight_sizes[1], weight_sizes[2], weight_sizes[3]
+    to_pair(stride, "stride", &g.stride_h, &g.stride_w)
+    to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
+    g.groups = to_int(groups, "groups")
+    mode = to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
+    status = fc_conv2d_resolve(g, mode)
+    if status == FC_OK and channels * g.groups != g.c:
+        raise errors.channel_mismatch(x_name, sizes_tuple(x_sizes, rank), weight_name, sizes_tuple(weight_sizes, 4),
+                                      g.groups, "NCHW" if channels_first else "NHWC")
+    if status != FC_OK:
+        raise errors.bad_convolution(
+            fc_status_text(status).decode(), status, x_name, sizes_tuple(x_sizes, rank), weight_name,
+            sizes_tuple(weight_sizes, 4), "NCHW" if channels_first else "NHWC", stride, padding, dilation, groups)
+    return 0
+
+
+cdef int array_sizes(cnp.ndarray array, object name, int least, int most, int64_t *sizes) except -1:
+    cdef int axis, rank = cnp.PyArray_NDIM(array)
+    if rank < least or rank > most:
+        raise errors.wrong_rank(name, (<object>array).shape, least, most)
+    for axis in range(rank):
+        sizes[axis] = cnp.PyArray_DIM(array, axis)
+    return rank
+
+
+cdef int check(fc_status status) except -1:
+    """What can still go wrong after the checks: memory, a signal handler that raised, an index out of range."""
+    if status == FC_OK:
+        return 0
+    if status == FC_INTERRUPTED:
+        if not PyErr_Occurred():
+            raise KeyboardInterrupt
+        return -1
+    if status == FC_NO_MEMORY:
+        raise MemoryError(fc_status_text(status).decode())
+    raise ValueError(fc_status_text(status).decode())
+
+
+cdef cnp.ndarray to_bias(object bias, int64_t k):
+    cdef cnp.ndarray array = to_array(bias, "bias", False)
+    if cnp.PyArray_NDIM(array) != 1 or cnp.PyArray_DIM(array, 0) != k:
+        raise errors.wrong_bias(bias.shape, k)
+    return array
+
+
+def conv2d(object x, object weight, object bias, object stride, object padding, object dilation, object groups,
+           object layout, object activation, object precision, object algorithm, object out):
+    cdef fc_conv2d g
+    cdef fc_options options
+    cdef fc_array x_view, weight_view, bias_view, y_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t weight_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef fc_status status
+    cdef cnp.ndarray bias_array = None
+    cdef cnp.ndarray x_array = to_array(x, "x", True), weight_array = to_array(weight, "weight", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
+    cdef int number = result_type(x_array, weight_array)
+    array_sizes(weight_array, "weight", 4, 4, weight_sizes)
+    options.activation = to_activation(activation)
+    options.algorithm = to_algorithm(algorithm)
+    check_precision(precision)
+    resolve(&g, x_sizes, rank, weight_sizes, "x", "weight", stride, padding, dilation, groups, channels_first)
+    if bias is not None:
+        bias_array = to_bias(bias, g.k)
+        view_vector(bias_array, &bias_view)
+        if bias_view.dtype == FC_FLOAT64:
+            number = cnp.NPY_FLOAT64
+    output_sizes(&g, channels_first, rank, y_sizes)
+    cdef cnp.ndarray target = to_result(out, rank, y_sizes, number)
+    if out is not None:
+        refuse_overlap(target, x_array, "x")
+        refuse_overlap(target, weight_array, "weight")
+        if bias_array is not None:
+            refuse_overlap(target, bias_array, "bias")
+    cdef cnp.ndarray y = walkable(target)
+    view_image(x_array, channels_first, &x_view)
+    view_filters(weight_array, channels_first, &weight_view)
+    view_image(y, channels_first, &y_view)
+    with nogil:
+        status = fc_conv2d_forward(&g, &x_view, &weight_view, NULL if bias_array is None else &bias_view, &y_view,
+                                   &options)
+    check(status)
+    return deliver(out, target, y)
+
+
+cdef int check_grad_y(cnp.ndarray grad_y, const fc_conv2d *g, bint channels_first, int rank) except -1:
+    cdef int64_t sizes[4]
+    cdef int64_t expected[4]
+    cdef int axis
+    cdef bint same = cnp.PyArray_NDIM(grad_y) == rank
+    output_sizes(g, channels_first, rank, expected)
+    for axis in range(rank if same else 0):
+        same = same and cnp.PyArray_DIM(grad_y, axis) == expected[axis]
+    if not same:
+        raise errors.wrong_grad_y((<object>grad_y).shape, sizes_tuple(expected, rank))
+    return 0
+
+
+def conv2d_backward_input(object grad_y, object weight, object x_shape, object stride, object padding, object dilation,
+                          object groups, object layout, object precision, object algorithm, object out):
+    cdef fc_conv2d g
+    cdef fc_options options
+    cdef fc_array grad_y_view, weight_view, grad_x_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t weight_sizes[4]
+    cdef fc_status status
+    cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
+    cdef cnp.ndarray weight_array = to_array(weight, "weight", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+    array_sizes(weight_array, "weight", 4, 4, weight_sizes)
+    options.activation = FC_NONE
+    options.algorithm = to_algorithm(algorithm)
+    check_precision(precision)
+    resolve(&g, x_sizes, rank, weight_sizes, "x_shape", "weight", stride, padding, dilation, groups, channels_first)
+    check_grad_y(grad_y_array, &g, channels_first, rank)
+    cdef cnp.ndarray target = to_result(out, rank, x_sizes, result_type(grad_y_array, weight_array))
+    if out is not None:
+        refuse_overlap(target, grad_y_array, "grad_y")
+        refuse_overlap(target, weight_array, "weight")
+    cdef cnp.ndarray grad_x = walkable(target)
+    view_image(grad_y_array, channels_first, &grad_y_view)
+    view_filters(weight_array, channels_first, &weight_view)
+    view_image(grad_x, channels_first, &grad_x_view)
+    with nogil:
+        status = fc_conv2d_backward_input(&g, &grad_y_view, &weight_view, &grad_x_view, &options)
+    check(status)
+    return deliver(out, target, grad_x)
+
+
+def conv2d_backward_weight(object grad_y, object x, object weight_shape, object stride, object padding, object dilation,
+                           object groups, object layout, object precision, object algorithm, object out):
+    cdef fc_conv2d g
+    cdef fc_options options
+    cdef fc_array grad_y_view, x_view, grad_weight_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t weight_sizes[4]
+    cdef fc_status status
+    cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
+    cdef cnp.ndarray x_array = to_array(x, "x", True)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
+    to_shape(weight_shape, "weight_shape", 4, 4, weight_sizes)
+    options.activation = FC_NONE
+    options.algorithm = to_algorithm(algorithm)
+    check_precision(precision)
+    resolve(&g, x_sizes, rank, weight_sizes, "x", "weight_shape", stride, padding, dilation, groups, channels_first)
+    check_grad_y(grad_y_array, &g, channels_first, rank)
+    cdef cnp.ndarray target = to_result(out, 4, weight_sizes, result_type(grad_y_array, x_array))
+    if out is not None:
+        refuse_overlap(target, grad_y_array, "grad_y")
+        refuse_overlap(target, x_array, "x")
+    cdef cnp.ndarray grad_weight = walkable(target)
+    view_image(grad_y_array, channels_first, &grad_y_view)
+    view_image(x_array, channels_first, &x_view)
+    view_filters(grad_weight, channels_first, &grad_weight_view)
+    with nogil:
+        status = fc_conv2d_backward_weight(&g, &grad_y_view, &x_view, &grad_weight_view, &options)
+    check(status)
+    return deliver(out, target, grad_weight)
+
+
+def conv2d_backward_bias(object grad_y, object layout, object out):
+    """dL/dbias (K,) from grad_y; the sum over images and pixels."""
+    cdef fc_conv2d g
+    cdef fc_array grad_y_view, grad_bias_view
+    cdef int64_t sizes[4]
+    cdef int64_t k
+    cdef fc_status status
+    cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = array_sizes(grad_y_array, "grad_y", 3, 4, sizes)
+    memset(&g, 0, sizeof(g))
+    image_sizes(None, sizes, channels_first, rank, &g.n, &g.p, &g.q, &g.k)
+    if g.p < 1 or g.q < 1 or g.k < 1:
+        raise errors.empty_grad_y((<object>grad_y_array).shape)
+    k = g.k
+    cdef cnp.ndarray target = to_result(out, 1, &k, cnp.PyArray_TYPE(grad_y_array))
+    if out is not None:
+        refuse_overlap(target, grad_y_array, "grad_y")
+    cdef cnp.ndarray grad_bias = walkable(target)
+    view_image(grad_y_array, channels_first, &grad_y_view)
+    view_vector(grad_bias, &grad_bias_view)
+    with nogil:
+        status = fc_conv2d_backward_bias(&g, &grad_y_view, &grad_bias_view)
+    check(status)
+    return deliver(out, target, grad_bias)
+
+
+def conv2d_output_shape(object x_shape, object weight_shape, object stride, object padding, object dilation,
+                        object groups, object layout):
+    cdef fc_conv2d g
+    cdef int64_t x_sizes[4]
+    cdef int64_t weight_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+    to_shape(weight_shape, "weight_shape", 4, 4, weight_sizes)
+    resolve(&g, x_sizes, rank, weight_sizes, "x_shape", "weight_shape", stride, padding, dilation, groups,
+            channels_first)
+    output_sizes(&g, channels_first, rank, y_sizes)
+    return sizes_tuple(y_sizes, rank)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Pooling and its gradients.
+
+cdef int pooled_sizes(const fc_pool2d *g, bint channels_first, int rank, int64_t *sizes) noexcept:
+    cdef int first = rank - 3
+    if first == 1:
+        sizes[0] = g.n
+    if channels_first:
+        sizes[first], sizes[first + 1], sizes[first + 2] = g.c, g.p, g.q
+    else:
+        sizes[first], sizes[first + 1], sizes[first + 2] = g.p, g.q, g.c
+    return 0
+
+
+cdef int resolve_pool(fc_pool2d *g, const int64_t *x_sizes, int rank, object x_name, object kernel_size, object stride,
+                      object padding, object dilation, object ceil_mode, bint channels_first) except -1:
+    cdef fc_padding mode
+    cdef fc_status status
+    memset(g, 0, sizeof(fc_pool2d))
+    image_sizes(None, <int64_t *>x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
+    to_pair(kernel_size, "kernel_size", &g.r, &g.s)
+    to_pair(kernel_size if stride is None else stride, "stride", &g.stride_h, &g.stride_w)
+    to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
+    if not isinstance(ceil_mode, (bool, np.bool_)):
+        raise errors.not_a_bool("ceil_mode", ceil_mode)
+    g.ceil_mode = ceil_mode
+    mode = to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
+    status = fc_pool2d_resolve(g, mode)
+    if status != FC_OK:
+        raise errors.bad_pooling(fc_status_text(status).decode(), status, x_name, sizes_tuple(x_sizes, rank),
+                                 "NCHW" if channels_first else "NHWC", kernel_size, stride, padding, dilation)
+    return 0
+
+
+cdef int set_divisor(fc_pool2d *g, object padding, object count_include_pad, object divisor_override) except -1:
+    if count_include_pad is None:
+        g.count_include_pad = not (isinstance(padding, str) and padding != "valid")
+    elif isinstance(count_include_pad, (bool, np.bool_)):
+        g.count_include_pad = count_include_pad
+    else:
+        raise errors.not_a_bool("count_include_pad", count_include_pad)
+    if divisor_override is not None:
+        g.divisor = to_int(divisor_override, "divisor_override")
+        if g.divisor < 1:
+            raise errors.below_one("divisor_override", divisor_override)
+    return 0
+
+
+def pool2d_output_shape(object x_shape, object kernel_size, object stride, object padding, object dilation,
+                        object ceil_mode, object layout):
+    cdef fc_pool2d g
+    cdef int64_t x_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+    resolve_pool(&g, x_sizes, rank, "x_shape", kernel_size, stride, padding, dilation, ceil_mode, channels_first)
+    pooled_sizes(&g, channels_first, rank, y_sizes)
+    return sizes_tuple(y_sizes, rank)
+
+
+def max_pool2d(object x, object kernel_size, object stride, object padding, object dilation, object ceil_mode,
+               bint return_indices, object layout, object out):
+    """x must be float32 or float64 here."""
+    cdef fc_pool2d g
+    cdef fc_array x_view, y_view, indices_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef int64_t *indices_data = NULL
+    cdef fc_status status
+    cdef cnp.ndarray indices = None
+    cdef cnp.ndarray x_array = to_array(x, "x", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
+    resolve_pool(&g, x_sizes, rank, "x", kernel_size, stride, padding, dilation, ceil_mode, channels_first)
+    pooled_sizes(&g, channels_first, rank, y_sizes)
+    cdef cnp.ndarray target = to_result(out, rank, y_sizes, cnp.PyArray_TYPE(x_array))
+    if out is not None:
+        refuse_overlap(target, x_array, "x")
+    if return_indices:
+        indices = new_result(rank, y_sizes, cnp.NPY_INT64)
+        view_image(indices, channels_first, &indices_view)
+        indices_data = <int64_t *>cnp.PyArray_DATA(indices)
+    cdef cnp.ndarray y = walkable(target)
+    view_image(x_array, channels_first, &x_view)
+    view_image(y, channels_first, &y_view)
+    with nogil:
+        status = fc_max_pool2d(&g, &x_view, &y_view, indices_data, indices_view.stride)
+    check(status)
+    result = deliver(out, target, y)
+    return (result, indices) if return_indices else result
+
+
+def max_pool2d_backward(object grad_y, object indices, object x_shape, object layout, object out):
+    cdef fc_pool2d g
+    cdef fc_array grad_y_view, indices_view, grad_x_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef int64_t n, channels
+    cdef fc_status status
+    cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+    array_sizes(grad_y_array, "grad_y", rank, rank, y_sizes)
+    if not isinstance(indices, ndarray):
+        raise errors.not_an_array("indices", indices)
+    if indices.dtype != np.int64:
+        raise errors.wrong_indices_dtype(indices.dtype)
+    if indices.shape != (<object>grad_y_array).shape:
+        raise errors.wrong_indices_shape(indices.shape, (<object>grad_y_array).shape)
+    cdef cnp.ndarray indices_array = np.asarray(indices)
+    if not has_element_strides(indices_array) or not cnp.PyArray_ISNOTSWAPPED(indices_array):
+        indices_array = np.array(indices_array, dtype=np.int64, order="C")
+    memset(&g, 0, sizeof(g))
+    image_sizes(None, x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
+    image_sizes(None, y_sizes, channels_first, rank, &n, &g.p, &g.q, &channels)
+    if (n != g.n or channels != g.c or g.n < 0 or g.c < 1 or g.h < 1 or g.w < 1 or g.p < 1 or g.q < 1
+            or errors.too_many_elements(x_shape)):
+        raise errors.unrelated_shapes(x_shape, (<object>grad_y_array).shape, layout)
+    cdef cnp.ndarray target = to_result(out, rank, x_sizes, cnp.PyArray_TYPE(grad_y_array))
+    if out is not None:
+        refuse_overlap(target, grad_y_array, "grad_y")
+        refuse_overlap(target, indices_array, "indices")
+    cdef cnp.ndarray grad_x = walkable(target)
+    view_image(grad_y_array, channels_first, &grad_y_view)
+    view_image(indices_array, channels_first, &indices_view)
+    view_image(grad_x, channels_first, &grad_x_view)
+    cdef const int64_t *indices_data = <const int64_t *>cnp.PyArray_DATA(indices_array)
+    with nogil:
+        status = fc_max_pool2d_backward(&g, &grad_y_view, indices_data, indices_view.stride, &grad_x_view)
+    if status == FC_BAD_INDEX:
+        raise errors.bad_index(g.h, g.w)
+    check(status)
+    return deliver(out, target, grad_x)
+
+
+def avg_pool2d(object x, object kernel_size, object stride, object padding, object ceil_mode, object count_include_pad,
+               object divisor_override, object layout, object out):
+    cdef fc_pool2d g
+    cdef fc_array x_view, y_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef fc_status status
+    cdef cnp.ndarray x_array = to_array(x, "x", True)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
+    resolve_pool(&g, x_sizes, rank, "x", kernel_size, stride, padding, 1, ceil_mode, channels_first)
+    set_divisor(&g, padding, count_include_pad, divisor_override)
+    pooled_sizes(&g, channels_first, rank, y_sizes)
+    cdef cnp.ndarray target = to_result(out, rank, y_sizes, result_type(x_array, x_array))
+    if out is not None:
+        refuse_overlap(target, x_array, "x")
+    cdef cnp.ndarray y = walkable(target)
+    view_image(x_array, channels_first, &x_view)
+    view_image(y, channels_first, &y_view)
+    with nogil:
+        status = fc_avg_pool2d(&g, &x_view, &y_view)
+    check(status)
+    return deliver(out, target, y)
+
+
+def avg_pool2d_backward(object grad_y, object x_shape, object kernel_size, object stride, object padding,
+                        object ceil_mode, object count_include_pad, object divisor_override, object layout, object out):
+    cdef fc_pool2d g
+    cdef fc_array grad_y_view, grad_x_view
+    cdef int64_t x_sizes[4]
+    cdef int64_t y_sizes[4]
+    cdef fc_status status
+    cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+    resolve_pool(&g, x_sizes, rank, "x_shape", kernel_size, stride, padding, 1, ceil_mode, channels_first)
+    set_divisor(&g, padding, count_include_pad, divisor_override)
+    pooled_sizes(&g, channels_first, rank, y_sizes)
+    if (<object>grad_y_array).shape != sizes_tuple(y_sizes, rank):
+        raise errors.wrong_grad_y((<object>grad_y_array).shape, sizes_tuple(y_sizes, rank))
+    cdef cnp.ndarray target = to_result(out, rank, x_sizes, cnp.PyArray_TYPE(grad_y_array))
+    if out is not None:
+        refuse_overlap(target, grad_y_array, "grad_y")
+    cdef cnp.ndarray grad_x = walkable(target)
+    view_image(grad_y_array, channels_first, &grad_y_view)
+    view_image(grad_x, channels_first, &grad_x_view)
+    with nogil:
+        status = fc_avg_pool2d_backward(&g, &grad_y_view, &grad_x_view)
+    check(status)
+    return deliver(out, target, grad_x)

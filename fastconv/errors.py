@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The texts of errors: which argument, which shapes and, where it can be guessed, the remedy.
+
+Every function returns an exception for the caller to raise. Called only when something is wrong, so
+clarity comes before speed here.
+"""
+
+import math
+
+import numpy as np
+
+from fastconv.geometry import problem_string
+
+PRECISIONS = ("strict", "high", "medium")
+ALGORITHMS = ("auto", "direct", "reference")
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# ---------------------------------------------------------------- numbers and names
+
+
+def not_an_integer(name, value):
+    return TypeError(f"{name} must be an integer or a sequence of integers, not {type(value).__name__}: {_short(value)}")
+
+
+def too_large(name, value):
+    return ValueError(f"{name} = {_short(value)} does not fit into 64 bits")
+
+
+def wrong_count(name, value, count):
+    return ValueError(f"{name} needs one integer or {count} of them, got {_short(value)}")
+
+
+def below_one(name, value):
+    return ValueError(f"{name} must be at least 1, got {_short(value)}")
+
+
+def not_a_bool(name, value):
+    return TypeError(f"{name} must be True or False, not {type(value).__name__}: {_short(value)}")
+
+
+def not_a_string(name, value):
+    return TypeError(f"{name} must be a string, not {type(value).__name__}: {_short(value)}")
+
+
+def unknown_name(name, value, known):
+    return ValueError(f"{name} {_short(value)} is unknown; choose from {', '.join(map(repr, known))}")
+
+
+def unknown_algorithm(value):
+    if value == "winograd":
+        return ValueError("algorithm 'winograd' cannot do this problem: this version has no Winograd kernels; use 'auto'")
+    return unknown_name("algorithm", value, ALGORITHMS)
+
+
+def not_a_shape(name, value):
+    return TypeError(f"{name} must be a tuple of integers, not {type(value).__name__}: {_short(value)}")
+
+
+def wrong_rank_of_shape(name, value, least, most):
+    counts = str(least) if least == most else f"{least} or {most}"
+    return ValueError(f"{name} needs {counts} entries, got {len(value)}: {_short(value)}")
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def not_an_array(name, value):
+    hint = ""
+    if isinstance(value, (list, tuple)):
+        hint = f"; use np.asarray({name}, dtype=np.float32)"
+    elif isinstance(value, np.ma.MaskedArray):
+        hint = f"; use {name}.filled(...)"
+    return TypeError(f"{name} must be a numpy array, not {type(value).__name__}{hint}")
+
+
+def wrong_dtype(name, dtype, any_dtype):
+    allowed = "float32 or float64"
+    if any_dtype:
+        allowed += ", or an image of uint8, int8, int16 or float16"
+    hint = f"; use {name}.astype(np.float32)" if np.issubdtype(dtype, np.number) and dtype.kind != "c" else ""
+    return TypeError(f"{name} has dtype {dtype}, but must be {allowed}{hint}")
+
+
+def wrong_rank(name, shape, least, most):
+    hint = ""
+    if most == 4 and least == 3:
+        hint = "; one image has 3 axes, a batch of images 4"
+        if len(shape) == 2:
+            hint += f": use {name}[..., np.newaxis] for one grey image"
+    elif least == 4:
+        hint = "; filters have 4 axes: height, width, channels / groups, filters (NHWC) or filters first (NCHW)"
+    counts = str(least) if least == most else f"{least} or {most}"
+    return ValueError(f"{name} has shape {shape}, but needs {counts} axes{hint}")
+
+
+def wrong_bias(shape, k):
+    return ValueError(f"bias has shape {shape}, but there are {k} filters: it must have shape ({k},)")
+
+
+# ---------------------------------------------------------------- out
+
+
+def wrong_out_dtype(name, dtype, number):
+    return TypeError(f"{name} has dtype {dtype!s}, but the result is {np.dtype(_type_of(number))}")
+
+
+def _type_of(number):
+    return {np.dtype(t).num: t for t in (np.float32, np.float64, np.int64)}[number]
+
+
+def wrong_out_shape(name, shape, expected):
+    return ValueError(f"{name} has shape {shape}, but the result has shape {expected}")
+
+
+def read_only(name):
+    return ValueError(f"{name} is read-only")
+
+
+def overlap(name):
+    return ValueError(f"out shares memory with {name}; a result cannot overwrite what it is computed from")
+
+
+def self_overlap(name):
+    return ValueError(f"{name} overlaps itself: two of its elements share memory")
+
+
+def share_memory(a, b):
+    """Whether two arrays whose address ranges meet share a byte; True where that is too hard to find out."""
+    try:
+        return np.shares_memory(a, b, max_work=100_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def overlaps_itself(array):
+    """Whether two elements share a byte, as far as nested strides can tell: True if no nesting is found."""
+    reach = array.itemsize
+    axes = [(abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1]
+    if array.size == 0:
+        return False
+    for stride, count in sorted(axes):
+        if stride < reach:
+            return True
+        reach = stride * (count - 1) + reach
+    return False
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def channel_mismatch(x_name, x_shape, weight_name, weight_shape, groups, layout):
+    axis = 1 if layout == "NCHW" else 2
+    x_axis = len(x_shape) - (3 if layout == "NCHW" else 1)
+    text = (
+        f"{x_name} {x_shape} has {x_shape[x_axis]} channels, but {weight_name} {weight_shape} with groups={groups} "
+        f"is made for {weight_shape[axis] * groups} (layout {layout})"
+    )
+    other = "NHWC" if layout == "NCHW" else "NCHW"
+    if _fits(x_shape, weight_shape, groups, other):
+        text += f'; these shapes fit layout="{other}"'
+    elif layout == "NHWC" and _fits(x_shape, _to_hwio(weight_shape), groups, layout):
+        text += f"; filters of shape (K, C, R, S) become (R, S, C, K) with {weight_name}.transpose(2, 3, 1, 0)"
+    return ValueError(text)
+
+
+def _to_hwio(shape):
+    return (shape[2], shape[3], shape[1], shape[0])
+
+
+def _fits(x_shape, weight_shape, groups, layout):
+    first = len(x_shape) - 3
+    channels = x_shape[first] if layout == "NCHW" else x_shape[first + 2]
+    return weight_shape[1 if layout == "NCHW" else 2] * groups == channels
+
+
+def bad_convolution(text, status, x_name, x_shape, weight_name, weight_shape, layout, stride, padding, dilation, groups):
+    problem = problem_string(x_shape, weight_shape, stride, padding, dilation, groups, layout)
+    text = (
+        f"{text}: {x_name} {x_shape}, {weight_name} {weight_shape}, stride={_short(stride)}, "
+        f"padding={_short(padding)}, dilation={_short(dilation)}, groups={_short(groups)} [{problem}]"
+    )
+    other = "NHWC" if layout == "NCHW" else "NCHW"
+    if _fits(x_shape, weight_shape, 1, other) and not _fits(x_shape, weight_shape, 1, layout):
+        text += f'; these shapes fit layout="{other}"'
+    return ValueError(text)
+
+
+def wrong_grad_y(shape, expected):
+    return ValueError(f"grad_y has shape {shape}, but the output of this operation has shape {expected}")
+
+
+def empty_grad_y(shape):
+    return ValueError(f"grad_y has shape {shape}; every size but the batch must be at least 1")
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def bad_pooling(text, status, x_name, x_shape, layout, kernel_size, stride, padding, dilation):
+    return ValueError(
+        f"{text}: {x_name} {x_shape} ({layout}), kernel_size={_short(kernel_size)}, stride={_short(stride)}, "
+        f"padding={_short(padding)}, dilation={_short(dilation)}"
+    )
+
+
+def wrong_indices_dtype(dtype):
+    return TypeError(f"indices has dtype {dtype}, but max_pool2d returns int64")
+
+
+def wrong_indices_shape(shape, expected):
+    return ValueError(f"indices has shape {shape}, but grad_y has shape {expected}")
+
+
+def too_many_elements(shape):
+    """Whether 8-byte numbers of this shape cannot be addressed."""
+    return math.prod(max(int(size), 1) for size in shape) > 2**60
+
+
+def unrelated_shapes(x_shape, grad_y_shape, layout):
+    return ValueError(
+        f"x_shape {tuple(x_shape)} and grad_y {grad_y_shape} ({layout}) do not belong together: images and channels must "
+        f"be equal, every size but the batch at least 1"
+    )
+
+
+def bad_index(h, w):
+    return ValueError(f"indices holds a value outside 0 .. {h * w - 1}, the pixels of a {h} x {w} image")

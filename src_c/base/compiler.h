@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The few spellings in which gcc and clang differ. */
+#ifndef FC_COMPILER_H
+#define FC_COMPILER_H
+
+#define FC_PRAGMA(x) _Pragma(#x)
+
+#if defined(__clang__)
+#define FC_UNROLL FC_PRAGMA(clang loop unroll(full))
+#define FC_TARGET_BEGIN(list) FC_PRAGMA(clang attribute push(__attribute__((target(list))), apply_to = function))
+#define FC_TARGET_END FC_PRAGMA(clang attribute pop)
+#else
+#define FC_UNROLL FC_PRAGMA(GCC unroll 32)
+#define FC_TARGET_BEGIN(list) FC_PRAGMA(GCC push_options) FC_PRAGMA(GCC target(list))
+#define FC_TARGET_END FC_PRAGMA(GCC pop_options)
+#endif
+
+#define FC_INLINE static inline __attribute__((always_inline))
+
+#define FC_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define FC_MAX(a, b) ((a) > (b) ? (a) : (b))
+
+#define FC_JOIN_(a, b) a##_##b
+#define FC_JOIN(a, b) FC_JOIN_(a, b)
+
+#endif

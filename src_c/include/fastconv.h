@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * fastconv: convolution, pooling and dense layers on plain arrays.
+ *
+ * Every function takes sizes, strides and pointers, returns a status, never prints, never aborts
+ * and decides every error before it writes. "Convolution" is cross-correlation: filters are not
+ * flipped.
+ *
+ * Letters: n images, h x w input pixels, c input channels, k filters (output channels),
+ * r x s filter height and width, p x q output pixels.
+ */
+#ifndef FASTCONV_H
+#define FASTCONV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FC_VERSION_MAJOR 0
+#define FC_VERSION_MINOR 1
+
+typedef enum fc_status {
+    FC_OK,
+    FC_NO_MEMORY,       /* scratch memory cannot be had; nothing was written */
+    FC_INTERRUPTED,     /* the poll function asked to stop; the output is unspecified */
+    FC_BAD_SIZE,        /* an image, channel, filter or kernel size below 1 */
+    FC_BAD_STRIDE,      /* a stride below 1 */
+    FC_BAD_DILATION,    /* a dilation below 1 */
+    FC_BAD_PADDING,     /* a negative padding */
+    FC_BAD_GROUPS,      /* groups below 1, or no divisor of both c and k */
+    FC_EMPTY_OUTPUT,    /* the dilated kernel is larger than the padded image */
+    FC_EMPTY_WINDOW,    /* a pooling window that covers no pixel of the image */
+    FC_TOO_LARGE,       /* a size or a product of sizes beyond 63 bits */
+    FC_BAD_INDEX,       /* a pooling index outside the image */
+    FC_BAD_DTYPE,       /* an element type that this argument cannot have */
+    FC_UNSUPPORTED      /* the algorithm named cannot do this problem */
+} fc_status;
+
+/* One English sentence for a status, without a full stop. */
+const char *fc_status_text(fc_status status);
+
+typedef enum fc_dtype {
+    FC_FLOAT32,
+    FC_FLOAT64,
+    FC_FLOAT16, /* images only, as the integers below: converted while they are packed */
+    FC_UINT8,
+    FC_INT8,
+    FC_INT16,
+    FC_DTYPES
+} fc_dtype;
+
+/* A strided array. Strides count elements and may be zero (inputs only) or negative.
+ * Axes: image (n, h, w, c), filter (r, s, c, k) whatever the order in memory. */
+typedef struct fc_array {
+    void *data;
+    fc_dtype dtype;
+    int64_t stride[4];
+} fc_array;
+
+typedef enum fc_padding { FC_PAD_EXPLICIT, FC_PAD_VALID, FC_PAD_SAME, FC_PAD_SAME_LOWER } fc_padding;
+
+typedef struct fc_conv2d {
+    int64_t n, h, w, c;
+    int64_t k, r, s;
+    int64_t stride_h, stride_w;
+    int64_t dilation_h, dilation_w;
+    int64_t groups;
+    int64_t pad_top, pad_bottom, pad_left, pad_right; /* written unless the mode is explicit */
+    int64_t p, q;                                     /* written by fc_conv2d_resolve */
+} fc_conv2d;
+
+typedef struct fc_pool2d {
+    int64_t n, h, w, c;
+    int64_t r, s;
+    int64_t stride_h, stride_w;
+    int64_t dilation_h, dilation_w; /* 1 for average pooling */
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    int ceil_mode;         /* round the output size up; a last window must start inside image or top/left padding */
+    int count_include_pad; /* average: padding counts in the divisor */
+    int64_t divisor;       /* average: divide by this instead when positive */
+    int64_t p, q;
+} fc_pool2d;
+
+typedef enum fc_activation { FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID } fc_activation;
+typedef enum fc_algorithm { FC_AUTO, FC_DIRECT, FC_REFERENCE } fc_algorithm;
+
+typedef struct fc_options {
+    fc_activation activation; /* forward only */
+    fc_algorithm algorithm;
+} fc_options;
+
+/* Check a problem and fill in paddings and output size. Call it before every other function. */
+fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode);
+fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode);
+
+/* y[n,p,q,k] = activation(bias[k] + sum x[n, p*stride_h - pad_top + r*dilation_h, ..., c] * weight[r,s,c,k]).
+ * Shapes: x (n,h,w,c); weight (r,s,c/groups,k); bias (k), may be NULL; y (n,p,q,k).
+ * y is float32 or float64 and decides the arithmetic; x and weight of other types are converted. */
+fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                            const fc_array *y, const fc_options *options);
+
+/* Gradients of a scalar loss: grad_x = dL/dx, grad_weight = dL/dweight, grad_bias = dL/dbias from grad_y = dL/dy. */
+fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                   const fc_array *grad_x, const fc_options *options);
+fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                    const fc_array *grad_weight, const fc_options *options);
+fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
+
+/* y[n,p,q,c] = maximum of the window; the first NaN wins, then the first of equal values in row-major order.
+ * indices[n,p,q,c] (int64, own element strides) = h*W + w of the winner; indices may be NULL. */
+fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
+                        const int64_t indices_stride[4]);
+/* grad_x[winner] += grad_y. Every index is checked before grad_x is written. */
+fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const int64_t *indices,
+                                 const int64_t indices_stride[4], const fc_array *grad_x);
+
+/* y = sum of the window / divisor; see fc_pool2d for the divisor. */
+fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y);
+fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x);
+
+/* Threads. 0 stands for "no choice made": min(CPUs this process may use, container quota). */
+void fc_set_num_threads(int threads);       /* whole process */
+void fc_set_thread_num_threads(int threads); /* calling thread only, over the former */
+int fc_get_num_threads(void);               /* what the next call of this thread may use */
+int fc_get_thread_num_threads(void);        /* what fc_set_thread_num_threads set, or 0 */
+const char *fc_openmp_runtime(void);        /* file of the OpenMP runtime, "" when built without */
+
+/* Instruction sets, best first; the last is "reference". */
+int fc_isa_count(void);
+const char *fc_isa_name(int index);
+int fc_isa_available(int index);
+int fc_set_isa(int index);        /* whole process; -1: the best available. Returns 0, or -1 if not available */
+int fc_set_thread_isa(int index); /* calling thread only; -1: follow the process */
+int fc_get_isa(void);             /* what the next call of this thread uses */
+int fc_get_thread_isa(void);
+
+/* Called now and then by the thread that entered a function; non-zero stops the work. NULL: never. */
+typedef int (*fc_poll_fn)(void);
+void fc_set_poll(fc_poll_fn poll);
+
+/* Free the calling thread's cached scratch memory. */
+void fc_clear_cache(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

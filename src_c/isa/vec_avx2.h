@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The vector vocabulary in AVX2 + FMA. 16 registers: 6 rows x 2 vectors of sums, 2 vectors of B, 1 of A. */
+#define FC_MR 6
+#define VL_f32 8
+#define VL_f64 4
+
+typedef __m256 v_f32;
+typedef __m256d v_f64;
+typedef __m256i i_f32; /* as many integers as v_f32 has numbers */
+typedef __m256i i_f64;
+typedef __m256 m_f32;
+typedef __m256d m_f64;
+
+FC_INLINE v_f32 zero_f32(void) { return _mm256_setzero_ps(); }
+FC_INLINE v_f64 zero_f64(void) { return _mm256_setzero_pd(); }
+FC_INLINE v_f32 set1_f32(float a) { return _mm256_set1_ps(a); }
+FC_INLINE v_f64 set1_f64(double a) { return _mm256_set1_pd(a); }
+FC_INLINE v_f32 load_f32(const float *p) { return _mm256_loadu_ps(p); }
+FC_INLINE v_f64 load_f64(const double *p) { return _mm256_loadu_pd(p); }
+FC_INLINE void store_f32(float *p, v_f32 a) { _mm256_storeu_ps(p, a); }
+FC_INLINE void store_f64(double *p, v_f64 a) { _mm256_storeu_pd(p, a); }
+
+/* The first n lanes only; the bytes behind them are not touched. 0 <= n <= VL. */
+FC_INLINE __m256i lanes_f32(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FC_INLINE __m256i lanes_f64(int n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+FC_INLINE v_f32 load_n_f32(const float *p, int n) { return _mm256_maskload_ps(p, lanes_f32(n)); }
+FC_INLINE v_f64 load_n_f64(const double *p, int n) { return _mm256_maskload_pd(p, lanes_f64(n)); }
+FC_INLINE void store_n_f32(float *p, v_f32 a, int n) { _mm256_maskstore_ps(p, lanes_f32(n), a); }
+FC_INLINE void store_n_f64(double *p, v_f64 a, int n) { _mm256_maskstore_pd(p, lanes_f64(n), a); }
+
+FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm256_fmadd_ps(a, b, c); }
+FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm256_fmadd_pd(a, b, c); }
+FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return _mm256_add_ps(a, b); }
+FC_INLINE v_f64 add_f64(v_f64 a, v_f64 b) { return _mm256_add_pd(a, b); }
+FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return _mm256_mul_ps(a, b); }
+FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return _mm256_mul_pd(a, b); }
+FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm256_div_ps(a, b); }
+FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return _mm256_div_pd(a, b); }
+/* a > b ? a : b, so b when either is NaN. */
+FC_INLINE v_f32 max_f32(v_f32 a, v_f32 b) { return _mm256_max_ps(a, b); }
+FC_INLINE v_f64 max_f64(v_f64 a, v_f64 b) { return _mm256_max_pd(a, b); }
+
+/* Lanes in which a beats the maximum so far: greater, or the first NaN. */
+FC_INLINE m_f32 beats_f32(v_f32 a, v_f32 best) {
+    return _mm256_and_ps(_mm256_cmp_ps(best, best, _CMP_ORD_Q), _mm256_cmp_ps(a, best, _CMP_NLE_UQ));
+}
+FC_INLINE m_f64 beats_f64(v_f64 a, v_f64 best) {
+    return _mm256_and_pd(_mm256_cmp_pd(best, best, _CMP_ORD_Q), _mm256_cmp_pd(a, best, _CMP_NLE_UQ));
+}
+FC_INLINE v_f32 pick_f32(m_f32 m, v_f32 yes, v_f32 no) { return _mm256_blendv_ps(no, yes, m); }
+FC_INLINE v_f64 pick_f64(m_f64 m, v_f64 yes, v_f64 no) { return _mm256_blendv_pd(no, yes, m); }
+FC_INLINE i_f32 iset1_f32(int32_t a) { return _mm256_set1_epi32(a); }
+FC_INLINE i_f64 iset1_f64(int64_t a) { return _mm256_set1_epi64x(a); }
+FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) {
+    return _mm256_blendv_epi8(no, yes, _mm256_castps_si256(m));
+}
+FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) {
+    return _mm256_blendv_epi8(no, yes, _mm256_castpd_si256(m));
+}
+
+/* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
+FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+FC_INLINE v_f32 zip_hi_f32(v_f32 a, v_f32 b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);
+}
+FC_INLINE v_f64 zip_hi_f64(v_f64 a, v_f64 b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}

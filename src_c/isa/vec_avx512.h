@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The vector vocabulary in AVX-512. 32 registers: 14 rows x 2 vectors of sums, 2 vectors of B, 1 of A. */
+#define FC_MR 14
+#define VL_f32 16
+#define VL_f64 8
+
+typedef __m512 v_f32;
+typedef __m512d v_f64;
+typedef __m512i i_f32; /* as many integers as v_f32 has numbers */
+typedef __m512i i_f64;
+typedef __mmask16 m_f32;
+typedef __mmask8 m_f64;
+
+FC_INLINE v_f32 zero_f32(void) { return _mm512_setzero_ps(); }
+FC_INLINE v_f64 zero_f64(void) { return _mm512_setzero_pd(); }
+FC_INLINE v_f32 set1_f32(float a) { return _mm512_set1_ps(a); }
+FC_INLINE v_f64 set1_f64(double a) { return _mm512_set1_pd(a); }
+FC_INLINE v_f32 load_f32(const float *p) { return _mm512_loadu_ps(p); }
+FC_INLINE v_f64 load_f64(const double *p) { return _mm512_loadu_pd(p); }
+FC_INLINE void store_f32(float *p, v_f32 a) { _mm512_storeu_ps(p, a); }
+FC_INLINE void store_f64(double *p, v_f64 a) { _mm512_storeu_pd(p, a); }
+
+/* The first n lanes only; the bytes behind them are not touched. 0 <= n <= VL. */
+FC_INLINE v_f32 load_n_f32(const float *p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+FC_INLINE v_f64 load_n_f64(const double *p, int n) { return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
+FC_INLINE void store_n_f32(float *p, v_f32 a, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a); }
+FC_INLINE void store_n_f64(double *p, v_f64 a, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a); }
+
+FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm512_fmadd_ps(a, b, c); }
+FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm512_fmadd_pd(a, b, c); }
+FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return _mm512_add_ps(a, b); }
+FC_INLINE v_f64 add_f64(v_f64 a, v_f64 b) { return _mm512_add_pd(a, b); }
+FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return _mm512_mul_ps(a, b); }
+FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return _mm512_mul_pd(a, b); }
+FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm512_div_ps(a, b); }
+FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return _mm512_div_pd(a, b); }
+/* a > b ? a : b, so b when either is NaN. */
+FC_INLINE v_f32 max_f32(v_f32 a, v_f32 b) { return _mm512_max_ps(a, b); }
+FC_INLINE v_f64 max_f64(v_f64 a, v_f64 b) { return _mm512_max_pd(a, b); }
+
+/* Lanes in which a beats the maximum so far: greater, or the first NaN. */
+FC_INLINE m_f32 beats_f32(v_f32 a, v_f32 best) {
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(best, best, _CMP_ORD_Q), a, best, _CMP_NLE_UQ);
+}
+FC_INLINE m_f64 beats_f64(v_f64 a, v_f64 best) {
+    return _mm512_mask_cmp_pd_mask(_mm512_cmp_pd_mask(best, best, _CMP_ORD_Q), a, best, _CMP_NLE_UQ);
+}
+FC_INLINE v_f32 pick_f32(m_f32 m, v_f32 yes, v_f32 no) { return _mm512_mask_blend_ps(m, no, yes); }
+FC_INLINE v_f64 pick_f64(m_f64 m, v_f64 yes, v_f64 no) { return _mm512_mask_blend_pd(m, no, yes); }
+FC_INLINE i_f32 iset1_f32(int32_t a) { return _mm512_set1_epi32(a); }
+FC_INLINE i_f64 iset1_f64(int64_t a) { return _mm512_set1_epi64(a); }
+FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) { return _mm512_mask_blend_epi32(m, no, yes); }
+FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) { return _mm512_mask_blend_epi64(m, no, yes); }
+
+/* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
+FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+FC_INLINE v_f32 zip_hi_f32(v_f32 a, v_f32 b) {
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
+FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) {
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);
+}
+FC_INLINE v_f64 zip_hi_f64(v_f64 a, v_f64 b) {
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}

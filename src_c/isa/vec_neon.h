@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The vector vocabulary in 64-bit Arm NEON. 32 registers: 12 rows x 2 vectors of sums, 2 vectors of B, 1 of A. */
+#define FC_MR 12
+#define VL_f32 4
+#define VL_f64 2
+
+typedef float32x4_t v_f32;
+typedef float64x2_t v_f64;
+typedef int32x4_t i_f32; /* as many integers as v_f32 has numbers */
+typedef int64x2_t i_f64;
+typedef uint32x4_t m_f32;
+typedef uint64x2_t m_f64;
+
+FC_INLINE v_f32 zero_f32(void) { return vdupq_n_f32(0); }
+FC_INLINE v_f64 zero_f64(void) { return vdupq_n_f64(0); }
+FC_INLINE v_f32 set1_f32(float a) { return vdupq_n_f32(a); }
+FC_INLINE v_f64 set1_f64(double a) { return vdupq_n_f64(a); }
+FC_INLINE v_f32 load_f32(const float *p) { return vld1q_f32(p); }
+FC_INLINE v_f64 load_f64(const double *p) { return vld1q_f64(p); }
+FC_INLINE void store_f32(float *p, v_f32 a) { vst1q_f32(p, a); }
+FC_INLINE void store_f64(double *p, v_f64 a) { vst1q_f64(p, a); }
+
+/* The first n lanes only; the bytes behind them are not touched. 0 <= n <= VL. */
+FC_INLINE v_f32 load_n_f32(const float *p, int n) {
+    float lanes[VL_f32] = {0};
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return vld1q_f32(lanes);
+}
+FC_INLINE v_f64 load_n_f64(const double *p, int n) {
+    double lanes[VL_f64] = {0};
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return vld1q_f64(lanes);
+}
+FC_INLINE void store_n_f32(float *p, v_f32 a, int n) {
+    float lanes[VL_f32];
+    vst1q_f32(lanes, a);
+    for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
+FC_INLINE void store_n_f64(double *p, v_f64 a, int n) {
+    double lanes[VL_f64];
+    vst1q_f64(lanes, a);
+    for (int i = 0; i < n; i++) p[i] = lanes[i];
+}
+
+FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return vfmaq_f32(c, a, b); }
+FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return vfmaq_f64(c, a, b); }
+FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return vaddq_f32(a, b); }
+FC_INLINE v_f64 add_f64(v_f64 a, v_f64 b) { return vaddq_f64(a, b); }
+FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return vmulq_f32(a, b); }
+FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return vmulq_f64(a, b); }
+FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return vdivq_f32(a, b); }
+FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return vdivq_f64(a, b); }
+/* a > b ? a : b, so b when either is NaN. */
+FC_INLINE v_f32 max_f32(v_f32 a, v_f32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FC_INLINE v_f64 max_f64(v_f64 a, v_f64 b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
+
+/* Lanes in which a beats the maximum so far: greater, or the first NaN. */
+FC_INLINE m_f32 beats_f32(v_f32 a, v_f32 best) {
+    return vbicq_u32(vceqq_f32(best, best), vcleq_f32(a, best));
+}
+FC_INLINE m_f64 beats_f64(v_f64 a, v_f64 best) {
+    return vbicq_u64(vceqq_f64(best, best), vcleq_f64(a, best));
+}
+FC_INLINE v_f32 pick_f32(m_f32 m, v_f32 yes, v_f32 no) { return vbslq_f32(m, yes, no); }
+FC_INLINE v_f64 pick_f64(m_f64 m, v_f64 yes, v_f64 no) { return vbslq_f64(m, yes, no); }
+FC_INLINE i_f32 iset1_f32(int32_t a) { return vdupq_n_s32(a); }
+FC_INLINE i_f64 iset1_f64(int64_t a) { return vdupq_n_s64(a); }
+FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) { return vbslq_s32(m, yes, no); }
+FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) { return vbslq_s64(m, yes, no); }
+
+/* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
+FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) { return vzip1q_f32(a, b); }
+FC_INLINE v_f32 zip_hi_f32(v_f32 a, v_f32 b) { return vzip2q_f32(a, b); }
+FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) { return vzip1q_f64(a, b); }
+FC_INLINE v_f64 zip_hi_f64(v_f64 a, v_f64 b) { return vzip2q_f64(a, b); }

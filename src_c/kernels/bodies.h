@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Every kernel body for one element type. Define T (the type) and TYPE (its suffix) before. No guard: included twice. */
+#define F(name) FC_JOIN(name, TYPE)
+#include "gemm/gemm_body.h"
+#include "copy/copy_body.h"
+#include "pool/pool_body.h"
+#include "reduce/reduce_body.h"
+#undef F

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The strided copy over the vector vocabulary; see copy.h for the contract. */
+
+/* One row of adjacent numbers. The last vector overlaps the one before it instead of a tail of single numbers. */
+FC_INLINE void F(copy_row)(int64_t n, const T *src, T *dst) {
+    if (n < F(VL)) {
+        F(store_n)(dst, F(load_n)(src, (int)n), (int)n);
+        return;
+    }
+    for (int64_t i = 0; i + F(VL) < n; i += F(VL)) F(store)(dst + i, F(load)(src + i));
+    F(store)(dst + n - F(VL), F(load)(src + n - F(VL)));
+}
+
+/* VL x VL numbers, rows of src to columns of dst: log2(VL) rounds of interleaving row i with row i + VL/2. */
+FC_INLINE void F(transpose_block)(const T *src, ptrdiff_t src_row, T *dst, ptrdiff_t dst_row) {
+    F(v) x[F(VL)], y[F(VL)];
+    FC_UNROLL
+    for (int i = 0; i < F(VL); i++) x[i] = F(load)(src + i * src_row);
+    FC_UNROLL
+    for (int width = 1; width < F(VL); width *= 2) {
+        FC_UNROLL
+        for (int i = 0; i < F(VL) / 2; i++) {
+            y[2 * i] = F(zip_lo)(x[i], x[i + F(VL) / 2]);
+            y[2 * i + 1] = F(zip_hi)(x[i], x[i + F(VL) / 2]);
+        }
+        FC_UNROLL
+        for (int i = 0; i < F(VL); i++) x[i] = y[i];
+    }
+    FC_UNROLL
+    for (int i = 0; i < F(VL); i++) F(store)(dst + i * dst_row, x[i]);
+}
+
+/* dst[j*dst_row + i] = src[i*src_row + j] */
+static void F(transpose)(int64_t rows, int64_t columns, const T *src, ptrdiff_t src_row, T *dst, ptrdiff_t dst_row) {
+    int64_t i = 0;
+    for (; i + F(VL) <= rows; i += F(VL)) {
+        int64_t j = 0;
+        for (; j + F(VL) <= columns; j += F(VL))
+            F(transpose_block)(src + i * src_row + j, src_row, dst + j * dst_row + i, dst_row);
+        for (; j < columns; j++)
+            for (int64_t l = i; l < i + F(VL); l++) dst[j * dst_row + l] = src[l * src_row + j];
+    }
+    for (; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) dst[j * dst_row + i] = src[i * src_row + j];
+}
+
+static void F(copy)(int64_t rows, int64_t columns, const void *src_, ptrdiff_t src_row, ptrdiff_t src_column,
+                    void *dst_, ptrdiff_t dst_row, ptrdiff_t dst_column) {
+    const T *src = src_;
+    T *dst = dst_;
+    if (src_column == 1 && dst_column == 1)
+        for (int64_t i = 0; i < rows; i++) F(copy_row)(columns, src + i * src_row, dst + i * dst_row);
+    else if (src_row == 1 && dst_row == 1)
+        for (int64_t j = 0; j < columns; j++) F(copy_row)(rows, src + j * src_column, dst + j * dst_column);
+    else if (src_column == 1 && dst_row == 1)
+        F(transpose)(rows, columns, src, src_row, dst, dst_column);
+    else if (src_row == 1 && dst_column == 1)
+        F(transpose)(columns, rows, src, src_column, dst, dst_row);
+    else
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                dst[i * dst_row + j * dst_column] = src[i * src_row + j * src_column];
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Contract of the tile kernel, the one inner loop of everything convolution-shaped.
+ *
+ *     C[i][j] = epilogue( (accumulate ? C[i][j] : 0)
+ *                         + sum over segments g, terms t:  A[i, g, t] * B[g*run + t][j] )
+ *
+ *     A[i, g, t] = a[a_row[i] + a_segment[g] + t*a_step]        read in place, one number at a time
+ *     B          = a packed panel, [segments*run][width]        read as 1 or 2 vectors a term
+ *     C[i][j]    = c[c_row[i] + j]                              columns >= columns are not touched
+ *
+ *              width = VL or 2*VL
+ *             +-----------+
+ *     term -> |  B row    |      A value of row i is broadcast,
+ *             +-----------+      multiplied by the B row,
+ *      i  [A] |  C row i  |      added to the sums of row i,
+ *         [A] |           |      which never leave the registers.
+ *
+ * The terms of one sum are added one after another by fused multiply-add, whatever the number of
+ * rows or columns: the bits of C[i][j] do not depend on the tile it falls into.
+ *
+ * The epilogue (bias, then activation) runs in the registers. NULL bias: none.
+ * A, B and bias must not overlap C. No alignment is needed; nothing beyond the numbers named is read. */
+#ifndef FC_GEMM_H
+#define FC_GEMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum fc_epilogue { FC_EPILOGUE_NONE, FC_EPILOGUE_RELU, FC_EPILOGUE_LEAKY_RELU } fc_epilogue;
+
+#define FC_LEAKY_SLOPE 0.01
+
+typedef struct fc_tile {
+    int64_t segments, run;      /* the sum has segments x run terms, both at least 1 */
+    const ptrdiff_t *a_segment; /* [segments] */
+    ptrdiff_t a_step;
+    int width;                  /* of the B panel: VL or 2*VL */
+    int accumulate;
+    fc_epilogue activation;
+} fc_tile;
+
+/* 1 <= rows <= MR, 1 <= columns <= t->width. */
+typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b,
+                           const void *bias, int columns, void *c, const ptrdiff_t *c_row);
+
+#endif

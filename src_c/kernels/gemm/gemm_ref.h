@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The tile kernel, one number at a time; see gemm.h for the contract. */
+static T F(epilogue)(T x, fc_epilogue activation) {
+    if (activation == FC_EPILOGUE_RELU) return (T)0 > x ? (T)0 : x;
+    if (activation == FC_EPILOGUE_LEAKY_RELU) return x < (T)0 ? x * (T)FC_LEAKY_SLOPE : x;
+    return x;
+}
+
+static void F(tile)(const fc_tile *t, int rows, const void *a_, const ptrdiff_t *a_row, const void *b_,
+                    const void *bias_, int columns, void *c_, const ptrdiff_t *c_row) {
+    const T *a = a_, *b = b_, *bias = bias_;
+    T *c = c_;
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            T sum = 0;
+            for (int64_t g = 0; g < t->segments; g++)
+                for (int64_t l = 0; l < t->run; l++)
+                    sum += a[a_row[i] + t->a_segment[g] + l * t->a_step] * b[(g * t->run + l) * t->width + j];
+            if (t->accumulate) sum += c[c_row[i] + j];
+            if (bias != NULL) sum += bias[j];
+            c[c_row[i] + j] = F(epilogue)(sum, t->activation);
+        }
+}

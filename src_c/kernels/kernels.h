@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The kernels of one instruction set for one element type. Kernels do not allocate, thread or fail. */
+#ifndef FC_KERNELS_H
+#define FC_KERNELS_H
+
+#include "copy/copy.h"
+#include "gemm/gemm.h"
+#include "pool/pool.h"
+#include "reduce/reduce.h"
+
+#define FC_MAX_MR 16 /* no instruction set has taller tiles */
+
+typedef struct fc_kernels {
+    int element_size;
+    int vl; /* numbers in a vector */
+    int mr; /* rows of a full tile; it is 2*vl columns wide */
+#define FC_KERNEL(name, type) type name;
+#include "kernels.inc"
+#undef FC_KERNEL
+} fc_kernels;
+
+/* One instruction set: [0] float32, [1] float64. */
+typedef struct fc_isa {
+    const char *name;
+    fc_kernels kernels[2];
+} fc_isa;
+
+#endif

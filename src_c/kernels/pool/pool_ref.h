@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The pooling kernels, one number at a time; see pool.h for the contracts. */
+static void F(max_pool)(const fc_pool_run *run, const void *x_, void *y_) {
+    for (int64_t i = 0; i < run->pixels; i++)
+        for (int64_t j = 0; j < run->channels; j++) {
+            const T *x = (const T *)x_ + i * run->x_step + j;
+            T best = x[0];
+            int64_t u_best = 0, v_best = 0;
+            for (int64_t u = 0; u < run->rows; u++)
+                for (int64_t v = 0; v < run->columns; v++) {
+                    const T value = x[u * run->row_step + v * run->column_step];
+                    if (value > best || (value != value && best == best)) {
+                        best = value;
+                        u_best = u;
+                        v_best = v;
+                    }
+                }
+            ((T *)y_)[i * run->y_step + j] = best;
+            if (run->indices != NULL)
+                run->indices[i * run->indices_step + j] =
+                    run->index + i * run->index_step + u_best * run->index_row + v_best * run->index_column;
+        }
+}
+
+static void F(avg_pool)(const fc_pool_run *run, const void *x_, void *y_) {
+    for (int64_t i = 0; i < run->pixels; i++)
+        for (int64_t j = 0; j < run->channels; j++) {
+            const T *x = (const T *)x_ + i * run->x_step + j;
+            T sum = 0;
+            for (int64_t u = 0; u < run->rows; u++) {
+                T row_sum = 0;
+                for (int64_t v = 0; v < run->columns; v++) row_sum += x[u * run->row_step + v * run->column_step];
+                sum += row_sum;
+            }
+            ((T *)y_)[i * run->y_step + j] = sum / (T)run->divisor;
+        }
+}
+
+static void F(avg_pool_backward)(const fc_pool_run *run, void *x_, const void *y_) {
+    for (int64_t i = 0; i < run->pixels; i++)
+        for (int64_t j = 0; j < run->channels; j++) {
+            T *x = (T *)x_ + i * run->x_step + j;
+            const T share = ((const T *)y_)[i * run->y_step + j] / (T)run->divisor;
+            for (int64_t u = 0; u < run->rows; u++)
+                for (int64_t v = 0; v < run->columns; v++) x[u * run->row_step + v * run->column_step] += share;
+        }
+}

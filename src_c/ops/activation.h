@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Activations: what the tile kernel applies in registers, and what is applied to its results while they are in L1. */
+#ifndef FC_ACTIVATION_H
+#define FC_ACTIVATION_H
+
+#include <stddef.h>
+
+#include "../include/fastconv.h"
+#include "../kernels/gemm/gemm.h"
+
+/* The part of an activation that the tile kernel does itself. */
+fc_epilogue fc_epilogue_of(fc_activation activation);
+
+/* y[i] = f(y[i]) for the activations that the tile kernel leaves: tanh and sigmoid; nothing for the others. */
+void fc_activate_row(fc_activation activation, fc_dtype dtype, int64_t n, void *y, ptrdiff_t step);
+
+/* f(x), any activation. */
+double fc_activate_one(fc_activation activation, double x);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Block sizes, in one place. MR and NR (rows and columns of a register tile) belong to the kernels (kernels/kernels.h). */
+#ifndef FC_BLOCKING_H
+#define FC_BLOCKING_H
+
+#include "pack.h"
+
+/* KC: the terms that one pass adds up in registers. A panel of KC x NR float32 is 64 KiB and streams from L2; a chain
+ * of at most about 2*KC additions keeps results within a few rounding errors of the sum of magnitudes. */
+enum { FC_KC = 512 };
+
+/* MC: output pixels of a block. Each panel of weights that a pass brings in serves this many pixels, so that even
+ * weights that stream from memory (7x7 images) cost less than a tenth of the arithmetic. */
+enum { FC_MC = 252 };
+
+/* Elements of packed input, and of results that wait for their last pass, that a worker holds: 512 KiB of
+ * float32 each, half of a 2 MiB L2 together. */
+enum { FC_INPUT_ELEMENTS = 1 << 17, FC_OUTPUT_ELEMENTS = 1 << 17 };
+
+/* Tasks per thread to aim for, so that a thread that was held up is not waited for long. */
+enum { FC_TASKS_PER_THREAD = 4 };
+
+/* Terms of one chain in the gradient of the weights. */
+enum { FC_PIXEL_CHAIN = 512 };
+
+/* How the reduction of a window over c channels is cut into passes: rows of the kernel, channels. */
+typedef struct fc_passes {
+    int64_t rows, channels;             /* of one pass, at most */
+    int64_t row_blocks, channel_blocks; /* there are row_blocks * channel_blocks passes */
+} fc_passes;
+
+/* Depends on the geometry of one image alone: it decides the order of summation, so the bits. */
+fc_passes fc_split_reduction(int64_t r, int64_t s, int64_t c);
+
+/* How the output pixels are cut into blocks of whole rows or, where a row is longer than MC, of parts of one row. */
+typedef struct fc_row_blocks {
+    int64_t rows, columns;           /* of one block, at most */
+    int64_t row_blocks, column_blocks;
+} fc_row_blocks;
+
+/* No more than `pixels` pixels or `elements` packed elements a block where that is possible; full tiles of mr rows
+ * preferred. total_rows = N*P. */
+fc_row_blocks fc_split_pixels(const fc_window *w, int64_t total_rows, int64_t channels, int64_t pixels,
+                              int64_t elements, int mr);
+
+/* Block `index`, columns first. */
+fc_block fc_block_at(const fc_row_blocks *blocks, const fc_window *w, int64_t total_rows, int64_t index);
+
+static inline int64_t fc_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The gradient of the input is itself a convolution: of grad_y with the flipped filters, channels and filters
+ * exchanged. With a stride, pixel h of the input receives from the outputs p with  p*stride = h + top - r*dilation.
+ * Which taps r divide evenly depends on h mod stride alone, so each of the stride_h x stride_w phases of the input is
+ * a convolution of stride 1 with every (stride/gcd)-th tap: no multiplication with inserted zeros is ever done. */
+#include <string.h>
+
+#include "../base/convert.h"
+#include "../base/threads.h"
+#include "conv2d_algorithms.h"
+#include "direct.h"
+
+/* One axis of one phase. */
+typedef struct phase {
+    int64_t first, count;        /* input pixels first, first + stride, ...: this many */
+    int64_t tap, tap_step, taps; /* the taps that reach them: tap, tap + tap_step, ...: this many */
+    int64_t dilation, before;    /* of the convolution of grad_y, whose taps run backwards */
+} phase;
+
+static int64_t gcd(int64_t a, int64_t b) {
+    while (b != 0) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static phase phase_at(int64_t first, int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t before) {
+    phase f = {.first = first, .count = first < in ? (in - first - 1) / stride + 1 : 0};
+    const int64_t common = gcd(stride, dilation);
+    f.tap_step = stride / common;
+    f.dilation = dilation / common;
+    const int64_t taps = kernel < f.tap_step ? kernel : f.tap_step;
+    for (f.tap = 0; f.tap < taps; f.tap++)
+        if ((first + before - f.tap * dilation) % stride == 0) break;
+    if (f.tap == taps) return f; /* no tap reaches these pixels: their gradient is 0 */
+    f.taps = (kernel - f.tap - 1) / f.tap_step + 1;
+    f.before = (f.taps - 1) * f.dilation - (first + before - f.tap * dilation) / stride;
+    return f;
+}
+
+static void zero_row(void *context, int64_t row, int worker) {
+    (void)worker;
+    const fc_direct *d = context;
+    const int64_t *stride = d->y.stride, channels = d->groups * d->k, size = (int64_t)fc_dtype_size(d->y.dtype);
+    char *pixel = (char *)d->y.data + (row / d->window.p * stride[0] + row % d->window.p * stride[1]) * size;
+    for (int64_t q = 0; q < d->window.q; q++, pixel += stride[2] * size) {
+        if (stride[3] == 1) memset(pixel, 0, (size_t)(channels * size));
+        else
+            for (int64_t c = 0; c < channels; c++) memset(pixel + c * stride[3] * size, 0, (size_t)size);
+    }
+}
+
+/* The convolution that one phase is. */
+static fc_direct phase_problem(const fc_conv2d *g, const phase *h, const phase *w, const fc_array *grad_y,
+                               const fc_array *weight, const fc_array *grad_x) {
+    const int64_t *in = weight->stride, *out = grad_x->stride;
+    const int64_t c = g->c / g->groups, k = g->k / g->groups;
+    fc_direct d = {.n = g->n, .c = k, .k = c, .groups = g->groups, .x = *grad_y, .weight = *weight, .y = *grad_x};
+    d.window = (fc_window){.h = g->p, .w = g->q, .p = h->count, .q = w->count, .r = h->taps, .s = w->taps,
+                           .stride_h = 1, .stride_w = 1, .dilation_h = h->dilation, .dilation_w = w->dilation,
+                           .top = h->before, .left = w->before};
+    const int64_t last_r = h->tap + (h->taps - 1) * h->tap_step, last_s = w->tap + (w->taps - 1) * w->tap_step;
+    d.weight.data = (char *)weight->data + (last_r * in[0] + last_s * in[1]) * (int64_t)fc_dtype_size(weight->dtype);
+    memcpy(d.weight.stride, (int64_t[4]){-h->tap_step * in[0], -w->tap_step * in[1], in[3], in[2]}, sizeof d.weight.stride);
+    d.y.data = (char *)grad_x->data + (h->first * out[1] + w->first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
+    memcpy(d.y.stride, (int64_t[4]){out[0], g->stride_h * out[1], g->stride_w * out[2], out[3]}, sizeof d.y.stride);
+    d.x_group = k * grad_y->stride[3];
+    d.weight_group = k * in[3];
+    d.y_group = c * out[3];
+    return d;
+}
+
+fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                   const fc_array *grad_x) {
+    fc_status status = FC_OK;
+    for (int64_t i = 0; i < g->stride_h && i < g->h && status == FC_OK; i++) {
+        const phase h = phase_at(i, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
+        for (int64_t j = 0; j < g->stride_w && j < g->w && status == FC_OK; j++) {
+            const phase w = phase_at(j, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
+            fc_direct d = phase_problem(g, &h, &w, grad_y, weight, grad_x);
+            if (h.taps > 0 && w.taps > 0) {
+                status = fc_direct_run(&d);
+            } else if (g->n > 0) {
+                const double numbers = (double)g->n * (double)h.count * (double)w.count * (double)g->c;
+                const int64_t rows = g->n * h.count;
+                status = fc_parallel_for(rows, fc_threads_for(rows, numbers), zero_row, &d);
+            }
+        }
+    }
+    return status;
+}

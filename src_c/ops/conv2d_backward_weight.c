@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The gradient of the weights: tiles of (r, s, c) rows x filters, summed over output pixels.
+ *
+ *   tasks     group x part of the pixels x block of channels x block of filters       in parallel
+ *     chunks    at most FC_PIXEL_CHAIN output pixels: pack x and grad_y
+ *       panels    2 vectors of filters (NR)
+ *         tiles     MR rows (r, s, c), read from the packed x where the taps overlap in memory
+ *
+ * Each task owns its block of the result and adds its chunks in order. Only where there are fewer blocks than
+ * FC_FIXED_TASKS are the pixels cut into parts too; their sums are joined by a fixed tree. Neither the cut nor the order
+ * knows the number of threads, so the bits do not depend on it; and no chain of additions is longer than
+ * FC_PIXEL_CHAIN terms or the number of chunks. */
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+#include "../base/threads.h"
+#include "blocking.h"
+#include "conv2d_algorithms.h"
+
+enum {
+    FC_FIXED_TASKS = 8,        /* enough for 8 threads, few enough that the parts' sums stay under 4 MiB */
+    FC_ROWS = 512,             /* (r, s, c) rows of a block of the result ... */
+    FC_RESULT_ELEMENTS = 1 << 17 /* ... which is 512 KiB of float32, a quarter of a 2 MiB L2 */
+};
+
+/* A task is handed out again when it has done this many multiply-adds, so that a long call can be interrupted. */
+static const double ROUND_WORK = 2e9;
+
+typedef struct plan {
+    const fc_conv2d *g;
+    const fc_kernels *kernels;
+    size_t size;
+    fc_window window;
+    fc_reader x, grad_y;
+    const fc_array *grad_weight;
+    int64_t c, k;       /* of one group */
+    int64_t total_rows; /* N*P */
+    int64_t channels, channel_blocks;
+    int64_t panels, panels_per_block, filter_blocks;
+    fc_row_blocks chunks;
+    int64_t chunk_count, parts, chunks_per_part;
+    int64_t round, chunks_per_round;
+    int in_place; /* results are added up in grad_weight itself */
+    char *scratch;
+    size_t result_bytes, workers_at, worker_bytes, grad_y_at, offsets_at;
+} plan;
+
+/* The block of the result that a task owns. */
+typedef struct block {
+    int64_t group, part, c, channels, rows, first_panel, panels, columns;
+    char *result;           /* where it adds up, and ... */
+    ptrdiff_t result_width; /* ... row to row, unless in place */
+} block;
+
+static int64_t panel_width(const plan *pl) { return 2 * pl->kernels->vl; }
+
+static block block_at(const plan *pl, int64_t index) {
+    block b;
+    const int64_t filter_block = index % pl->filter_blocks;
+    const int64_t channel_block = index / pl->filter_blocks % pl->channel_blocks;
+    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->parts;
+    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->parts;
+    b.c = channel_block * pl->channels;
+    b.channels = FC_MIN(pl->channels, pl->c - b.c);
+    b.rows = pl->window.r * pl->window.s * b.channels;
+    b.first_panel = filter_block * pl->panels_per_block;
+    b.panels = FC_MIN(pl->panels_per_block, pl->panels - b.first_panel);
+    b.columns = FC_MIN(b.panels * panel_width(pl), pl->k - b.first_panel * panel_width(pl));
+    b.result = pl->scratch + (size_t)index * pl->result_bytes;
+    b.result_width = b.panels * panel_width(pl);
+    return b;
+}
+
+/* Element offset of row i of a block, filter 0 of the block, in grad_weight. */
+static ptrdiff_t weight_row(const plan *pl, const block *b, int64_t i) {
+    const int64_t *stride = pl->grad_weight->stride;
+    const int64_t tap = i / b->channels, c = b->c + i % b->channels;
+    return tap / pl->window.s * stride[0] + tap % pl->window.s * stride[1] + c * stride[2] +
+           (b->group * pl->k + b->first_panel * panel_width(pl)) * stride[3];
+}
+
+/* ---------------------------------------------------------------- planning */
+
+static void plan_blocks(plan *pl) {
+    const int64_t taps = pl->window.r * pl->window.s;
+    const int64_t most = FC_MAX(1, FC_ROWS / taps);
+    pl->channel_blocks = fc_ceil_div(pl->c, most);
+    pl->channels = fc_ceil_div(pl->c, pl->channel_blocks);
+    pl->panels = fc_ceil_div(pl->k, panel_width(pl));
+    const int64_t per_block = FC_MAX(1, FC_RESULT_ELEMENTS / (taps * pl->channels * panel_width(pl)));
+    pl->filter_blocks = fc_ceil_div(pl->panels, FC_MIN(per_block, FC_RESULT_ELEMENTS / FC_PIXEL_CHAIN / panel_width(pl)));
+    pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
+    pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
+    pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
+    const int64_t blocks = pl->g->groups * pl->channel_blocks * pl->filter_blocks;
+    const int64_t result = taps * pl->channels * pl->panels_per_block * panel_width(pl);
+    const int64_t parts = FC_MIN(FC_FIXED_TASKS / blocks, FC_FIXED_TASKS * FC_RESULT_ELEMENTS / result);
+    pl->parts = FC_MAX(1, FC_MIN(parts, pl->chunk_count));
+    pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
+    const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns * taps * pl->channels) *
+                              (double)(pl->panels_per_block * panel_width(pl));
+    pl->chunks_per_round = (int64_t)FC_MAX(1.0, ROUND_WORK / chunk_work);
+    pl->in_place = pl->parts == 1 && (pl->grad_weight->stride[3] == 1 || pl->k == 1);
+}
+
+static int64_t task_count(const plan *pl) {
+    return pl->g->groups * pl->parts * pl->channel_blocks * pl->filter_blocks;
+}
+
+static void lay_out_scratch(plan *pl, int threads) {
+    const int64_t taps = pl->window.r * pl->window.s, pixels = pl->chunks.rows * pl->chunks.columns;
+    const int64_t columns = pl->panels_per_block * panel_width(pl);
+    pl->result_bytes = pl->in_place ? 0 : FC_ALIGN_UP((size_t)(taps * pl->channels * columns) * pl->size);
+    pl->workers_at = pl->result_bytes * (size_t)task_count(pl);
+    const int64_t input = fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->channels);
+    pl->grad_y_at = FC_ALIGN_UP((size_t)input * pl->size);
+    pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * columns) * pl->size);
+    pl->worker_bytes =
+        pl->offsets_at + FC_ALIGN_UP((size_t)(2 * taps * pl->channels + pl->chunks.rows) * sizeof(ptrdiff_t));
+    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
+}
+
+/* ---------------------------------------------------------------- one task */
+
+static int width_at(const plan *pl, int64_t columns) {
+    return columns > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
+}
+
+/* grad_y of a chunk, panel after panel: [panel][pixel][width]. */
+static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, char *dst) {
+    fc_reader reader = pl->grad_y;
+    for (int64_t panel = 0; panel < b->panels; panel++) {
+        const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
+        const int width = width_at(pl, columns);
+        const int64_t k = b->group * pl->k + (b->first_panel + panel) * panel_width(pl);
+        for (int64_t j = 0; j < chunk->rows; j++) {
+            const int64_t row = chunk->row + j;
+            fc_read_line(&reader, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
+                         chunk->columns, k, columns, dst, width);
+            dst += (size_t)(chunk->columns * width) * pl->size;
+        }
+    }
+}
+
+/* Where the rows (r, s, c) begin in the packed x, and in the result. */
+static void place_rows(const plan *pl, const block *b, const fc_packed *packed, ptrdiff_t *a_row, ptrdiff_t *c_row) {
+    for (int64_t i = 0; i < b->rows; i++) {
+        const int64_t tap = i / b->channels;
+        a_row[i] = tap / pl->window.s * packed->tap_row + tap % pl->window.s * packed->tap_column + i % b->channels;
+        c_row[i] = pl->in_place ? weight_row(pl, b, i) : i * b->result_width;
+    }
+}
+
+static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk, int accumulate, char *memory) {
+    ptrdiff_t *a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
+    ptrdiff_t *c_row = a_row + pl->window.r * pl->window.s * pl->channels;
+    ptrdiff_t *row_at = c_row + pl->window.r * pl->window.s * pl->channels;
+    const fc_packed packed =
+        fc_pack_block(&pl->window, &pl->x, chunk, b->group * pl->c + b->c, b->channels, memory, row_at);
+    pack_grad_y(pl, b, chunk, memory + pl->grad_y_at);
+    place_rows(pl, b, &packed, a_row, c_row);
+    fc_tile tile = {.segments = chunk->rows, .run = chunk->columns, .a_segment = row_at, .a_step = packed.pixel,
+                    .accumulate = accumulate};
+    const int64_t tiles = fc_ceil_div(b->rows, pl->kernels->mr);
+    const char *panel_at = memory + pl->grad_y_at;
+    for (int64_t panel = 0; panel < b->panels; panel++) {
+        const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
+        tile.width = width_at(pl, columns);
+        char *c = (pl->in_place ? (char *)pl->grad_weight->data : b->result) +
+                  panel * panel_width(pl) * (int64_t)pl->size;
+        for (int64_t i = 0; i < tiles; i++) { /* rows spread evenly: a last tile of 2 rows would cost as much as 8 */
+            const int64_t from = i * b->rows / tiles, to = (i + 1) * b->rows / tiles;
+            pl->kernels->tile(&tile, (int)(to - from), memory, a_row + from, panel_at, NULL, (int)columns, c,
+                              c_row + from);
+        }
+        panel_at += (size_t)(chunk->rows * chunk->columns * tile.width) * pl->size;
+    }
+}
+
+static void run_task(void *context, int64_t index, int worker) {
+    const plan *pl = context;
+    const block b = block_at(pl, index);
+    char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+    const int64_t first = b.part * pl->chunks_per_part;
+    const int64_t from = first + pl->round * pl->chunks_per_round;
+    const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
+    for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
+        const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, i);
+        multiply_chunk(pl, &b, &chunk, i > first, memory);
+    }
+    if (first >= end && pl->round == 0) memset(b.result, 0, pl->result_bytes); /* a part without pixels */
+}
+
+/* ---------------------------------------------------------------- joining the parts */
+
+/* Add part i+step to part i for step 1, 2, 4 ...: a tree that depends on the number of parts alone. */
+static void join_parts(void *context, int64_t index, int worker) {
+    (void)worker;
+    const plan *pl = context;
+    const int64_t per_group = pl->channel_blocks * pl->filter_blocks;
+    const int64_t first = index / per_group * pl->parts * per_group + index % per_group;
+    const block b = block_at(pl, first);
+    const size_t numbers = pl->result_bytes / pl->size;
+    for (int64_t step = 1; step < pl->parts; step *= 2)
+        for (int64_t i = 0; i + step < pl->parts; i += 2 * step) {
+            void *to = b.result + (size_t)(i * per_group) * pl->result_bytes;
+            const void *from = b.result + (size_t)((i + step) * per_group) * pl->result_bytes;
+            if (pl->size == sizeof(float))
+                for (size_t l = 0; l < numbers; l++) ((float *)to)[l] += ((const float *)from)[l];
+            else
+                for (size_t l = 0; l < numbers; l++) ((double *)to)[l] += ((const double *)from)[l];
+        }
+    const int64_t *stride = pl->grad_weight->stride;
+    for (int64_t i = 0; i < b.rows; i += b.channels) /* one tap at a time: its channels are evenly spaced */
+        pl->kernels->copy(b.channels, b.columns, b.result + (size_t)(i * b.result_width) * pl->size, b.result_width, 1,
+                          (char *)pl->grad_weight->data + weight_row(pl, &b, i) * (int64_t)pl->size, stride[2],
+                          stride[3]);
+}
+
+/* ---------------------------------------------------------------- entry */
+
+static void zero_weights(const plan *pl) {
+    const fc_conv2d *g = pl->g;
+    const int64_t *stride = pl->grad_weight->stride;
+    for (int64_t r = 0; r < g->r; r++)
+        for (int64_t s = 0; s < g->s; s++)
+            for (int64_t c = 0; c < pl->c; c++)
+                for (int64_t k = 0; k < g->k; k++)
+                    memset((char *)pl->grad_weight->data +
+                               (r * stride[0] + s * stride[1] + c * stride[2] + k * stride[3]) * (int64_t)pl->size,
+                           0, pl->size);
+}
+
+static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                      const fc_array *grad_weight) {
+    const fc_kernels *kernels = fc_kernels_for(grad_weight->dtype);
+    *pl = (plan){.g = g, .kernels = kernels, .size = (size_t)kernels->element_size, .grad_weight = grad_weight};
+    pl->window = (fc_window){.h = g->h, .w = g->w, .p = g->p, .q = g->q, .r = g->r, .s = g->s,
+                             .stride_h = g->stride_h, .stride_w = g->stride_w, .dilation_h = g->dilation_h,
+                             .dilation_w = g->dilation_w, .top = g->pad_top, .left = g->pad_left};
+    pl->x = (fc_reader){.array = *x, .to = grad_weight->dtype, .kernels = kernels};
+    pl->grad_y = (fc_reader){.array = *grad_y, .to = grad_weight->dtype, .kernels = kernels};
+    fc_drop_unread(&pl->window, &pl->x.array);
+    pl->c = g->c / g->groups;
+    pl->k = g->k / g->groups;
+    pl->total_rows = g->n * g->p;
+}
+
+fc_status fc_direct_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                    const fc_array *grad_weight) {
+    plan pl;
+    make_plan(&pl, g, grad_y, x, grad_weight);
+    if (g->n == 0) {
+        zero_weights(&pl);
+        return FC_OK;
+    }
+    plan_blocks(&pl);
+    const int64_t tasks = task_count(&pl);
+    const double work = (double)pl.total_rows * (double)g->q * (double)(g->r * g->s * pl.c) * (double)g->k;
+    const int threads = fc_threads_for(tasks, work);
+    lay_out_scratch(&pl, threads);
+    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    fc_status status = FC_OK;
+    const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
+    for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);
+    if (status == FC_OK && !pl.in_place) {
+        const int64_t blocks = tasks / pl.parts;
+        status = fc_parallel_for(blocks, fc_threads_for(blocks, (double)(pl.result_bytes / pl.size) * (double)tasks),
+                                 join_parts, &pl);
+    }
+    fc_scratch_give_back(pl.scratch);
+    return status;
+}

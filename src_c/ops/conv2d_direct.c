@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Implicit GEMM. The loops, from the outside:
+ *
+ *   tasks     group x block of output pixels (MC) x block of filters (NC)      in parallel
+ *     passes    KC terms of the reduction: rows of the kernel, channels        always in the same order
+ *               pack the input of the block, or read it where it lies
+ *       panels    2 vectors of filters (NR)      weights were packed panel by panel
+ *         tiles     MR output pixels             the tile kernel
+ *
+ * Later passes add to what earlier ones left in y (or in scratch memory, where y's filters are not adjacent). */
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+#include "../base/threads.h"
+#include "activation.h"
+#include "blocking.h"
+#include "direct.h"
+
+typedef struct plan {
+    const fc_direct *d;
+    const fc_kernels *kernels;
+    fc_dtype dtype;
+    size_t size; /* of an element */
+    fc_window window;
+    fc_array x;
+    int64_t total_rows;
+    fc_passes passes;
+    int64_t panels, panel_width, padded_k; /* the last panel may be one vector wide */
+    int in_place;                          /* x is read where it lies */
+    int direct_y;                          /* results are added up in y itself */
+    fc_row_blocks blocks;
+    int64_t panels_per_block, filter_blocks;
+    /* scratch memory, in bytes from its start */
+    char *scratch;
+    size_t weight_group_bytes, bias_at, workers_at, worker_bytes, input_at, output_at, offsets_at;
+} plan;
+
+/* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
+typedef struct pass {
+    int64_t r, rows, c, channels, terms, terms_before;
+} pass;
+
+static pass pass_at(const plan *pl, int64_t index) {
+    const fc_window *w = &pl->window;
+    const fc_passes *split = &pl->passes;
+    pass ps;
+    ps.r = index / split->channel_blocks * split->rows;
+    ps.c = index % split->channel_blocks * split->channels;
+    ps.rows = FC_MIN(split->rows, w->r - ps.r);
+    ps.channels = FC_MIN(split->channels, pl->d->c - ps.c);
+    ps.terms = ps.rows * w->s * ps.channels;
+    ps.terms_before = (ps.r * pl->d->c + ps.rows * ps.c) * w->s;
+    return ps;
+}
+
+static int64_t pass_count(const plan *pl) { return pl->passes.row_blocks * pl->passes.channel_blocks; }
+
+static int panel_columns(const plan *pl, int64_t panel) {
+    return (int)FC_MIN(pl->panel_width, pl->d->k - panel * pl->panel_width);
+}
+
+/* The last panel is as wide as the vectors it needs. */
+static int panel_width_at(const plan *pl, int64_t panel) {
+    return panel_columns(pl, panel) > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
+}
+
+static char *packed_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
+    const int64_t element = pl->padded_k * ps->terms_before + panel * pl->panel_width * ps->terms;
+    return pl->scratch + (size_t)group * pl->weight_group_bytes + (size_t)element * pl->size;
+}
+
+/* ---------------------------------------------------------------- planning */
+
+/* Rows of A at a distance that is a multiple of 2 KiB share two sets of a 12-way L1 with 64 sets: 14 of them still fit,
+ * but at 4 KiB they evict one another at every term. */
+static int rows_collide(int64_t distance_bytes) { return distance_bytes % 4096 == 0; }
+
+/* Whether the tile kernel can read x where it lies: same type, adjacent channels, no border, no colliding rows.
+ * A handful of channels is packed, because packed kernel columns join into longer runs. */
+static int readable_in_place(const plan *pl) {
+    const fc_window *w = &pl->window;
+    const fc_array *x = &pl->x;
+    const int inside = w->top <= 0 && w->left <= 0 &&
+                       (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
+                       (w->q - 1) * w->stride_w - w->left + (w->s - 1) * w->dilation_w < w->w;
+    const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : x->stride[1] != 0 && w->p > 1 ? x->stride[1] : x->stride[0];
+    return inside && x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1) && !rows_collide(pixel * (int64_t)pl->size) &&
+           (pl->d->c >= 16 || w->r * w->s == 1);
+}
+
+/* Fewer filters a task when there would be too few tasks for the threads. Neither split changes any sum. */
+static void split_filters(plan *pl, int threads) {
+    const int64_t pixels = pl->blocks.rows * pl->blocks.columns;
+    const int64_t pixel_tasks = pl->blocks.row_blocks * pl->blocks.column_blocks * pl->d->groups;
+    int64_t per_block = FC_MAX(1, FC_OUTPUT_ELEMENTS / (pixels * pl->panel_width));
+    if (threads > 1 && pixel_tasks < (int64_t)threads * FC_TASKS_PER_THREAD)
+        per_block = FC_MIN(per_block, FC_MAX(1, pl->panels * pixel_tasks / ((int64_t)threads * FC_TASKS_PER_THREAD)));
+    pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
+    pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
+}
+
+static void lay_out_scratch(plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    const size_t terms = (size_t)(pl->window.r * pl->window.s * d->c);
+    const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns);
+    pl->weight_group_bytes = FC_ALIGN_UP(terms * (size_t)pl->padded_k * pl->size);
+    pl->bias_at = pl->weight_group_bytes * (size_t)d->groups;
+    pl->workers_at = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * pl->size);
+    const size_t input = pl->in_place ? 0
+                                      : (size_t)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns,
+                                                               pl->passes.channels) * pl->size;
+    const size_t output =
+        pl->direct_y ? 0 : pixels * (size_t)(pl->panels_per_block * pl->panel_width) * pl->size;
+    const size_t segments = (size_t)(pl->passes.rows * pl->window.s);
+    pl->input_at = 0;
+    pl->output_at = FC_ALIGN_UP(input);
+    pl->offsets_at = pl->output_at + FC_ALIGN_UP(output);
+    /* per pixel: a row of A, a row of C; per output row: its start; per segment: its offset */
+    pl->worker_bytes =
+        pl->offsets_at + FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + segments) * sizeof(ptrdiff_t));
+    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
+}
+
+static double multiply_adds(const plan *pl) {
+    const fc_direct *d = pl->d;
+    return (double)pl->total_rows * (double)pl->window.q * (double)(pl->window.r * pl->window.s) * (double)d->c *
+           (double)d->k * (double)d->groups;
+}
+
+static int make_plan(plan *pl, const fc_direct *d) {
+    *pl = (plan){.d = d, .dtype = d->y.dtype, .window = d->window, .x = d->x};
+    pl->kernels = fc_kernels_for(pl->dtype);
+    pl->size = (size_t)pl->kernels->element_size;
+    fc_drop_unread(&pl->window, &pl->x);
+    pl->total_rows = d->n * pl->window.p;
+    pl->passes = fc_split_reduction(pl->window.r, pl->window.s, d->c);
+    pl->panel_width = 2 * pl->kernels->vl;
+    pl->panels = fc_ceil_div(d->k, pl->panel_width);
+    pl->padded_k = (pl->panels - 1) * pl->panel_width + panel_width_at(pl, pl->panels - 1);
+    pl->in_place = readable_in_place(pl);
+    pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
+    pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, FC_MC, FC_INPUT_ELEMENTS,
+                                 pl->kernels->mr);
+    const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
+    split_filters(pl, threads);
+    return threads;
+}
+
+/* ---------------------------------------------------------------- packing the weights */
+
+static void pack_panel(void *context, int64_t task, int worker) {
+    (void)worker;
+    const plan *pl = context;
+    const fc_direct *d = pl->d;
+    const int64_t panel = task % pl->panels, group = task / pl->panels / pass_count(pl);
+    const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
+    const int width = panel_width_at(pl, panel), columns = panel_columns(pl, panel);
+    const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
+    const int64_t *stride = d->weight.stride;
+    char *dst = packed_panel(pl, group, &ps, panel);
+    if (columns < width) memset(dst, 0, (size_t)(ps.terms * width) * pl->size);
+    for (int64_t r = ps.r; r < ps.r + ps.rows; r++)
+        for (int64_t s = 0; s < pl->window.s; s++) {
+            const int64_t at = r * stride[0] + s * stride[1] + ps.c * stride[2] +
+                               panel * pl->panel_width * stride[3] + group * d->weight_group;
+            const char *src = (const char *)d->weight.data + at * (int64_t)fc_dtype_size(d->weight.dtype);
+            fc_copy_as(&reader, ps.channels, columns, src, stride[2], stride[3], dst, width, 1);
+            dst += (size_t)(ps.channels * width) * pl->size;
+        }
+}
+
+static void pack_bias(const plan *pl) {
+    const fc_direct *d = pl->d;
+    if (d->bias == NULL) return;
+    const fc_reader reader = {.array = *d->bias, .to = pl->dtype, .kernels = pl->kernels};
+    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], pl->scratch + pl->bias_at, 0, 1);
+}
+
+/* ---------------------------------------------------------------- one task */
+
+typedef struct task {
+    const plan *pl;
+    fc_block block;
+    int64_t group, first_panel, panels, pixels;
+    char *input, *output;
+    ptrdiff_t *a_row, *c_row, *row_at, *segment;
+} task;
+
+static task task_at(const plan *pl, int64_t index, int worker) {
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+    task t = {.pl = pl, .input = memory + pl->input_at, .output = memory + pl->output_at};
+    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
+    t.group = index / pl->filter_blocks / pixel_blocks;
+    t.first_panel = index % pl->filter_blocks * pl->panels_per_block;
+    t.panels = FC_MIN(pl->panels_per_block, pl->panels - t.first_panel);
+    t.pixels = t.block.rows * t.block.columns;
+    t.a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
+    t.c_row = t.a_row + pl->blocks.rows * pl->blocks.columns;
+    t.row_at = t.c_row + pl->blocks.rows * pl->blocks.columns;
+    t.segment = t.row_at + pl->blocks.rows;
+    return t;
+}
+
+/* c_row: where the results of each pixel go, in y or in scratch memory. */
+static void place_results(task *t) {
+    const plan *pl = t->pl;
+    const int64_t *stride = pl->d->y.stride;
+    const int64_t width = t->panels * pl->panel_width;
+    for (int64_t j = 0, i = 0; j < t->block.rows; j++) {
+        const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
+        for (int64_t q = t->block.q; q < t->block.q + t->block.columns; q++, i++)
+            t->c_row[i] = pl->direct_y ? n * stride[0] + p * stride[1] + q * stride[2] : i * width;
+    }
+}
+
+/* Bring in the input of one pass. Returns what the tile kernel calls A; fills a_row and the segments. */
+static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
+    const plan *pl = t->pl;
+    fc_window w = pl->window;
+    const fc_array *x = &pl->x;
+    const int64_t *stride = x->stride;
+    const char *group_data = (const char *)x->data + t->group * pl->d->x_group * (int64_t)fc_dtype_size(x->dtype);
+    const char *a;
+    fc_packed packed;
+    if (pl->in_place) {
+        for (int64_t j = 0; j < t->block.rows; j++) {
+            const int64_t n = (t->block.row + j) / w.p, p = (t->block.row + j) % w.p;
+            t->row_at[j] = n * stride[0] + (p * w.stride_h - w.top) * stride[1] +
+                           (t->block.q * w.stride_w - w.left) * stride[2];
+        }
+        packed = (fc_packed){.channels = ps->channels,
+                             .pixel = w.stride_w * stride[2],
+                             .tap_row = w.dilation_h * stride[1],
+                             .tap_column = w.dilation_w * stride[2]};
+        a = group_data + (ps->c * stride[3] + ps->r * packed.tap_row) * (int64_t)pl->size;
+    } else {
+        fc_reader reader = {.array = *x, .to = pl->dtype, .kernels = pl->kernels};
+        reader.array.data = (void *)(uintptr_t)group_data;
+        w.r = ps->rows;
+        w.top -= ps->r * w.dilation_h;
+        packed = fc_pack_block(&w, &reader, &t->block, ps->c, ps->channels, t->input, t->row_at);
+        a = t->input;
+    }
+    for (int64_t j = 0, i = 0; j < t->block.rows; j++)
+        for (int64_t q = 0; q < t->block.columns; q++, i++) t->a_row[i] = t->row_at[j] + q * packed.pixel;
+    /* kernel columns that follow one another in memory are one run */
+    const int joined = packed.tap_column == ps->channels;
+    tile->segments = 0;
+    tile->run = joined ? w.s * ps->channels : ps->channels;
+    for (int64_t r = 0; r < ps->rows; r++)
+        for (int64_t s = 0; s < (joined ? 1 : w.s); s++)
+            t->segment[tile->segments++] = r * packed.tap_row + s * packed.tap_column;
+    tile->a_segment = t->segment;
+    tile->a_step = 1;
+    return a;
+}
+
+static void multiply_pass(task *t, const pass *ps, fc_tile *tile, const char *a, int last) {
+    const plan *pl = t->pl;
+    const fc_direct *d = pl->d;
+    const int mr = pl->kernels->mr;
+    char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
+    for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
+        const char *b = packed_panel(pl, t->group, ps, panel);
+        const int64_t k = panel * pl->panel_width;
+        const int columns = panel_columns(pl, panel);
+        const char *bias = NULL;
+        if (last && d->bias != NULL) bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
+        char *c = pl->direct_y ? y + k * (int64_t)pl->size
+                               : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
+        tile->width = panel_width_at(pl, panel);
+        for (int64_t i = 0; i < t->pixels; i += mr)
+            pl->kernels->tile(tile, (int)FC_MIN(mr, t->pixels - i), a, t->a_row + i, b, bias, columns, c, t->c_row + i);
+    }
+}
+
+/* What the tile kernel could not do: activations by library functions, filters that are not adjacent in y. */
+static void finish_results(task *t) {
+    const plan *pl = t->pl;
+    const fc_direct *d = pl->d;
+    const int64_t k0 = t->first_panel * pl->panel_width, *stride = d->y.stride;
+    const int64_t filters = FC_MIN(t->panels * pl->panel_width, d->k - k0);
+    char *y = (char *)d->y.data + (t->group * d->y_group + k0 * stride[3]) * (int64_t)pl->size;
+    char *results = pl->direct_y ? y : t->output;
+    if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+        for (int64_t i = 0; i < t->pixels; i++)
+            fc_activate_row(d->activation, pl->dtype, filters, results + t->c_row[i] * (int64_t)pl->size, 1);
+    if (pl->direct_y) return;
+    const int64_t width = t->panels * pl->panel_width;
+    for (int64_t j = 0; j < t->block.rows; j++) {
+        const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
+        char *row = y + (n * stride[0] + p * stride[1] + t->block.q * stride[2]) * (int64_t)pl->size;
+        pl->kernels->copy(t->block.columns, filters, t->output + (size_t)(j * t->block.columns * width) * pl->size,
+                          width, 1, row, stride[2], stride[3]);
+    }
+}
+
+static void run_task(void *context, int64_t index, int worker) {
+    const plan *pl = context;
+    task t = task_at(pl, index, worker);
+    place_results(&t);
+    const int64_t passes = pass_count(pl);
+    for (int64_t i = 0; i < passes; i++) {
+        const pass ps = pass_at(pl, i);
+        fc_tile tile = {.accumulate = i > 0};
+        if (i == passes - 1) tile.activation = fc_epilogue_of(pl->d->activation);
+        const char *a = bring_input(&t, &ps, &tile);
+        multiply_pass(&t, &ps, &tile, a, i == passes - 1);
+    }
+    finish_results(&t);
+}
+
+fc_status fc_direct_run(const fc_direct *d) {
+    plan pl;
+    if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
+    const int threads = make_plan(&pl, d);
+    lay_out_scratch(&pl, threads);
+    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    pack_bias(&pl);
+    const int64_t panel_tasks = d->groups * pass_count(&pl) * pl.panels;
+    const double numbers = (double)(pl.weight_group_bytes / pl.size) * (double)d->groups;
+    fc_status status = fc_parallel_for(panel_tasks, fc_threads_for(panel_tasks, numbers), pack_panel, &pl);
+    if (status == FC_OK) {
+        const int64_t tasks = d->groups * pl.blocks.row_blocks * pl.blocks.column_blocks * pl.filter_blocks;
+        status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
+    }
+    fc_scratch_give_back(pl.scratch);
+    return status;
+}

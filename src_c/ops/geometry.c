@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Check the sizes of a problem and work out paddings and output size. All arithmetic is checked for overflow. */
+#include "../base/compiler.h"
+#include "../include/fastconv.h"
+
+/* One axis of a convolution or pooling. */
+typedef struct axis {
+    int64_t in, kernel, stride, dilation;
+    int64_t *before, *after; /* padding */
+    int64_t *out;
+} axis;
+
+/* dilation * (kernel - 1) + 1, the pixels between the first and the last that a kernel touches. */
+static int span_of(const axis *a, int64_t *span) {
+    return __builtin_mul_overflow(a->dilation, a->kernel - 1, span) || __builtin_add_overflow(*span, 1, span);
+}
+
+/* TensorFlow's rule: out = ceil(in / stride); the odd pixel of padding goes to the end, or to the start for "lower". */
+static fc_status pad_same(axis *a, int64_t span, fc_padding mode) {
+    const int64_t out = (a->in - 1) / a->stride + 1;
+    int64_t total; /* (out - 1) * stride < in, so only the second sum can overflow */
+    if (__builtin_add_overflow((out - 1) * a->stride - a->in, span, &total)) return FC_TOO_LARGE;
+    if (total < 0) total = 0;
+    const int64_t half = total / 2;
+    *a->before = mode == FC_PAD_SAME ? half : total - half;
+    *a->after = total - *a->before;
+    return FC_OK;
+}
+
+static fc_status resolve_axis(axis *a, fc_padding mode, int ceil_mode) {
+    if (a->in < 1 || a->kernel < 1) return FC_BAD_SIZE;
+    if (a->stride < 1) return FC_BAD_STRIDE;
+    if (a->dilation < 1) return FC_BAD_DILATION;
+    int64_t span, padded;
+    if (span_of(a, &span)) return FC_TOO_LARGE;
+    if (mode == FC_PAD_VALID) *a->before = *a->after = 0;
+    if (mode == FC_PAD_SAME || mode == FC_PAD_SAME_LOWER) {
+        const fc_status status = pad_same(a, span, mode);
+        if (status != FC_OK) return status;
+    }
+    if (*a->before < 0 || *a->after < 0) return FC_BAD_PADDING;
+    if (__builtin_add_overflow(a->in, *a->before, &padded) || __builtin_add_overflow(padded, *a->after, &padded))
+        return FC_TOO_LARGE;
+    if (padded < span) return FC_EMPTY_OUTPUT;
+    *a->out = (padded - span) / a->stride + 1;
+    if (ceil_mode && (padded - span) % a->stride != 0) {
+        int64_t start; /* of one more window */
+        if (__builtin_mul_overflow(*a->out, a->stride, &start)) return FC_TOO_LARGE;
+        if (start < a->in + *a->before) (*a->out)++;
+    }
+    return FC_OK;
+}
+
+/* Whether a times b times c times d numbers of 8 bytes can be addressed. */
+static int addressable(int64_t a, int64_t b, int64_t c, int64_t d) {
+    int64_t bytes = 8;
+    /* a zero factor must not hide that the others overflow: strides are computed from them */
+    return !__builtin_mul_overflow(bytes, FC_MAX(a, 1), &bytes) && !__builtin_mul_overflow(bytes, FC_MAX(b, 1), &bytes) &&
+           !__builtin_mul_overflow(bytes, FC_MAX(c, 1), &bytes) && !__builtin_mul_overflow(bytes, FC_MAX(d, 1), &bytes);
+}
+
+fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode) {
+    if (g->n < 0 || g->c < 1 || g->k < 1 || g->h < 1 || g->w < 1 || g->r < 1 || g->s < 1) return FC_BAD_SIZE;
+    if (g->groups < 1 || g->c % g->groups != 0 || g->k % g->groups != 0) return FC_BAD_GROUPS;
+    axis rows = {g->h, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p};
+    axis columns = {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q};
+    fc_status status = resolve_axis(&rows, mode, 0);
+    if (status == FC_OK) status = resolve_axis(&columns, mode, 0);
+    if (status != FC_OK) return status;
+    if (!addressable(g->n, g->h, g->w, g->c) || !addressable(g->n, g->p, g->q, g->k) ||
+        !addressable(g->r, g->s, g->c, g->k))
+        return FC_TOO_LARGE;
+    return FC_OK;
+}
+
+enum { MOST_DILATED_WINDOWS = 1 << 16 }; /* so that a crafted dilation cannot cost more than a millisecond */
+
+/* Whether every window along one axis covers a pixel of the image. Windows that start inside it do, by their first
+ * tap. Those that start before it have their first tap at or behind the edge at (start mod dilation). */
+static fc_status windows_touch(const axis *a) {
+    const int64_t before = *a->before;
+    if ((*a->out - 1) * a->stride - before >= a->in) return FC_EMPTY_WINDOW;
+    if (before == 0) return FC_OK;
+    if ((a->kernel - 1) * a->dilation < before) return FC_EMPTY_WINDOW; /* the first window ends too early */
+    if (a->dilation <= a->in) return FC_OK;
+    const int64_t windows = FC_MIN(*a->out, (before - 1) / a->stride + 1);
+    if (windows > MOST_DILATED_WINDOWS) return FC_TOO_LARGE;
+    for (int64_t o = 0; o < windows; o++) {
+        const int64_t start = o * a->stride - before;
+        const int64_t tap = (-start + a->dilation - 1) / a->dilation;
+        if (tap >= a->kernel || start + tap * a->dilation >= a->in) return FC_EMPTY_WINDOW;
+    }
+    return FC_OK;
+}
+
+fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode) {
+    if (g->n < 0 || g->c < 1 || g->h < 1 || g->w < 1 || g->r < 1 || g->s < 1) return FC_BAD_SIZE;
+    axis rows = {g->h, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p};
+    axis columns = {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q};
+    fc_status status = resolve_axis(&rows, mode, g->ceil_mode);
+    if (status == FC_OK) status = resolve_axis(&columns, mode, g->ceil_mode);
+    if (status != FC_OK) return status;
+    if (!addressable(g->n, g->h, g->w, g->c) || !addressable(g->n, g->p, g->q, g->c) || !addressable(g->r, g->s, 1, 1))
+        return FC_TOO_LARGE;
+    status = windows_touch(&rows);
+    return status == FC_OK ? windows_touch(&columns) : status;
+}

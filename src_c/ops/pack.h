@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Packing: where layout, padding, stride, dilation and element type end.
+ *
+ * An image operand is copied block by block into scratch memory that the tile kernel reads in rows
+ * of adjacent channels. Two forms, the smaller of which is taken:
+ *
+ *   lines     the input lines that a block of output rows reads, each once, borders filled with zeros
+ *             [line][column][channel]; the taps of the kernel overlap in memory
+ *   gathered  a copy of the pixels for each tap [tap][output pixel][channel]; for dilations and
+ *             strides that leave wide gaps between the pixels read
+ */
+#ifndef FC_PACK_H
+#define FC_PACK_H
+
+#include "../isa/dispatch.h"
+
+/* A window sliding over an image. Unlike in the interface, `top` and `left` may be negative (the image is cropped). */
+typedef struct fc_window {
+    int64_t h, w, p, q, r, s;
+    int64_t stride_h, stride_w, dilation_h, dilation_w;
+    int64_t top, left;
+} fc_window;
+
+/* An image operand and the type it is converted to. */
+typedef struct fc_reader {
+    fc_array array; /* axes n, h, w, c */
+    fc_dtype to;
+    const fc_kernels *kernels; /* of the type `to` */
+} fc_reader;
+
+/* Some output pixels: rows [row, row + rows) of all images' rows (row = n*P + p), columns [q, q + columns). */
+typedef struct fc_block {
+    int64_t row, rows, q, columns;
+} fc_block;
+
+/* Where a packed block keeps what. Offsets count elements of the scratch array. */
+typedef struct fc_packed {
+    int gathered;
+    int64_t channels;
+    ptrdiff_t pixel;             /* from output column to output column */
+    ptrdiff_t tap_row, tap_column;
+} fc_packed;
+
+/* A kernel one pixel high or wide reads only every stride-th pixel: drop the others from the view. */
+void fc_drop_unread(fc_window *w, fc_array *x);
+
+/* Elements that a packed block of this many rows and columns needs, in the form fc_pack_block will take. */
+int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t channels);
+
+/* Pack channels [c, c + channels) of a block; row_at[rows] receives the offset of each output row's first pixel. */
+fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, int64_t c, int64_t channels,
+                        void *scratch, ptrdiff_t *row_at);
+
+/* dst[i][0..width) = channels [c, c + channels) of pixel (n, row, column + i*step), zeros behind them; zeros for
+ * pixels outside the image. 0 <= i < count. */
+void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
+                  int64_t count, int64_t c, int64_t channels, void *dst, int64_t width);
+
+/* Copy between strided arrays, of one type by its kernel, of two by conversion. */
+void fc_copy_as(const fc_reader *how, int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row,
+                ptrdiff_t src_column, void *dst, ptrdiff_t dst_row, ptrdiff_t dst_column);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pool_rows.h"
+
+#include "../base/compiler.h"
+
+/* The part of a window along one axis that lies inside the image. */
+typedef struct span {
+    int64_t first, count; /* input position of the first tap inside; taps inside */
+    int64_t padded;       /* taps inside image or padding: what counts when padding does */
+} span;
+
+static span clip(int64_t start, int64_t kernel, int64_t dilation, int64_t in, int64_t after) {
+    const int64_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
+    span s = {.first = start + skipped * dilation};
+    s.count = FC_MIN(kernel - skipped, (in - 1 - s.first) / dilation + 1);
+    s.padded = FC_MIN(kernel, in + after - start); /* a window of ceil_mode may reach beyond the padding */
+    return s;
+}
+
+/* The last window along the row that lies wholly inside the image, -1 if none does. */
+static int64_t last_inside(const fc_pool2d *g) {
+    const int64_t room = g->w - 1 + g->pad_left - (g->s - 1) * g->dilation_w;
+    return room < 0 ? -1 : FC_MIN(g->q - 1, room / g->stride_w);
+}
+
+fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t p, int64_t q, ptrdiff_t *x_at,
+                           ptrdiff_t *y_at) {
+    const int64_t left = q * g->stride_w - g->pad_left;
+    const span rows = clip(p * g->stride_h - g->pad_top, g->r, g->dilation_h, g->h, g->pad_bottom);
+    const span columns = clip(left, g->s, g->dilation_w, g->w, g->pad_right);
+    fc_pool_run run = {.pixels = 1, .channels = m->channels, .rows = rows.count, .columns = columns.count};
+    if (left >= 0 && q <= last_inside(g)) run.pixels = last_inside(g) - q + 1;
+    run.x_step = g->stride_w * m->x_column;
+    run.row_step = g->dilation_h * m->x_line;
+    run.column_step = g->dilation_w * m->x_column;
+    run.y_step = m->y_column;
+    run.indices_step = m->indices_column;
+    run.index = rows.first * g->w + columns.first;
+    run.index_step = g->stride_w;
+    run.index_row = g->dilation_h * g->w;
+    run.index_column = g->dilation_w;
+    run.divisor = g->divisor > 0              ? g->divisor
+                  : g->count_include_pad != 0 ? rows.padded * columns.padded
+                                              : rows.count * columns.count;
+    *x_at = (rows.first - m->first_line) * m->x_line + columns.first * m->x_column;
+    *y_at = (p - m->first_row) * m->y_row + q * m->y_column;
+    return run;
+}

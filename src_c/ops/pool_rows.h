@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Cutting a row of pooling windows into runs of windows of one shape, clipped to the image. */
+#ifndef FC_POOL_ROWS_H
+#define FC_POOL_ROWS_H
+
+#include "../include/fastconv.h"
+#include "../kernels/pool/pool.h"
+
+/* How one image, or some lines of it, lies in memory: elements from line to line, column to column; the same for the
+ * output and the indices. */
+typedef struct fc_pool_layout {
+    int64_t first_line; /* the image line at x */
+    ptrdiff_t x_line, x_column;
+    int64_t first_row;  /* the output row at y */
+    ptrdiff_t y_row, y_column;
+    ptrdiff_t indices_row, indices_column;
+    int64_t channels;
+} fc_pool_layout;
+
+/* The run that starts at window (p, q): up to all windows that lie wholly inside the image, or a single one at the
+ * border. *x_at and *y_at receive the offsets of its first pixel. run->indices is left alone. */
+fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t p, int64_t q, ptrdiff_t *x_at,
+                           ptrdiff_t *y_at);
+
+#endif
