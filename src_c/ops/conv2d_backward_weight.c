@@ -118,8 +118,9 @@ static void lay_out_scratch(plan *pl, int threads) {
     const int64_t input = fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->channels);
     pl->grad_y_at = FC_ALIGN_UP((size_t)input * pl->size);
     pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * columns) * pl->size);
+    /* per row of the result: its places in A and C; per output row: its start; per pixel: its offset */
     pl->worker_bytes =
-        pl->offsets_at + FC_ALIGN_UP((size_t)(2 * taps * pl->channels + pl->chunks.rows) * sizeof(ptrdiff_t));
+        pl->offsets_at + FC_ALIGN_UP((size_t)(2 * taps * pl->channels + pl->chunks.rows + pixels) * sizeof(ptrdiff_t));
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
@@ -162,8 +163,10 @@ static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk
         fc_pack_block(&pl->window, &pl->x, chunk, b->group * pl->c + b->c, b->channels, memory, row_at);
     pack_grad_y(pl, b, chunk, memory + pl->grad_y_at);
     place_rows(pl, b, &packed, a_row, c_row);
-    fc_tile tile = {.segments = chunk->rows, .run = chunk->columns, .a_segment = row_at, .a_step = packed.pixel,
-                    .accumulate = accumulate};
+    ptrdiff_t *term = row_at + pl->chunks.rows;
+    fc_tile tile = {.a_term = term, .accumulate = accumulate};
+    for (int64_t j = 0; j < chunk->rows; j++)
+        for (int64_t q = 0; q < chunk->columns; q++) term[tile.terms++] = row_at[j] + q * packed.pixel;
     const int64_t tiles = fc_ceil_div(b->rows, pl->kernels->mr);
     const char *panel_at = memory + pl->grad_y_at;
     for (int64_t panel = 0; panel < b->panels; panel++) {

@@ -31,11 +31,12 @@ typedef struct plan {
     int64_t panels, panel_width, padded_k; /* the last panel may be one vector wide */
     int in_place;                          /* x is read where it lies */
     int direct_y;                          /* results are added up in y itself */
+    int pack_late;                         /* a panel of weights is packed by the task that uses it */
     fc_row_blocks blocks;
     int64_t panels_per_block, filter_blocks;
     /* scratch memory, in bytes from its start */
     char *scratch;
-    size_t weight_group_bytes, bias_at, workers_at, worker_bytes, input_at, output_at, offsets_at;
+    size_t weight_group_bytes, bias_at, workers_at, worker_bytes, input_at, output_at, panel_at, offsets_at;
 } plan;
 
 /* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
@@ -67,7 +68,8 @@ static int panel_width_at(const plan *pl, int64_t panel) {
     return panel_columns(pl, panel) > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
 }
 
-static char *packed_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
+/* Where a panel lies when all are packed before the tasks start. */
+static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
     const int64_t element = pl->padded_k * ps->terms_before + panel * pl->panel_width * ps->terms;
     return pl->scratch + (size_t)group * pl->weight_group_bytes + (size_t)element * pl->size;
 }
@@ -91,6 +93,10 @@ static int readable_in_place(const plan *pl) {
            (pl->d->c >= 16 || w->r * w->s == 1);
 }
 
+/* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
+ * and read back, the 9 MiB of a 512 x 512 x 3 x 3 layer cost a quarter of the arithmetic of four 7x7 images. */
+enum { LATE_PACKING_BLOCKS = 2 };
+
 /* Fewer filters a task when there would be too few tasks for the threads. Neither split changes any sum. */
 static void split_filters(plan *pl, int threads) {
     const int64_t pixels = pl->blocks.rows * pl->blocks.columns;
@@ -106,7 +112,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     const fc_direct *d = pl->d;
     const size_t terms = (size_t)(pl->window.r * pl->window.s * d->c);
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns);
-    pl->weight_group_bytes = FC_ALIGN_UP(terms * (size_t)pl->padded_k * pl->size);
+    pl->weight_group_bytes = pl->pack_late ? 0 : FC_ALIGN_UP(terms * (size_t)pl->padded_k * pl->size);
     pl->bias_at = pl->weight_group_bytes * (size_t)d->groups;
     pl->workers_at = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * pl->size);
     const size_t input = pl->in_place ? 0
@@ -114,13 +120,15 @@ static void lay_out_scratch(plan *pl, int threads) {
                                                                pl->passes.channels) * pl->size;
     const size_t output =
         pl->direct_y ? 0 : pixels * (size_t)(pl->panels_per_block * pl->panel_width) * pl->size;
-    const size_t segments = (size_t)(pl->passes.rows * pl->window.s);
+    const size_t pass_terms = (size_t)(pl->passes.rows * pl->window.s * pl->passes.channels);
     pl->input_at = 0;
     pl->output_at = FC_ALIGN_UP(input);
-    pl->offsets_at = pl->output_at + FC_ALIGN_UP(output);
-    /* per pixel: a row of A, a row of C; per output row: its start; per segment: its offset */
+    pl->panel_at = pl->output_at + FC_ALIGN_UP(output);
+    pl->offsets_at =
+        pl->panel_at + FC_ALIGN_UP(pl->pack_late ? pass_terms * (size_t)pl->panel_width * pl->size : 0);
+    /* per pixel: a row of A, a row of C; per output row: its start; per term: its offset */
     pl->worker_bytes =
-        pl->offsets_at + FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + segments) * sizeof(ptrdiff_t));
+        pl->offsets_at + FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + pass_terms) * sizeof(ptrdiff_t));
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
@@ -144,6 +152,7 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, FC_MC, FC_INPUT_ELEMENTS,
                                  pl->kernels->mr);
+    pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
     split_filters(pl, threads);
     return threads;
@@ -151,25 +160,35 @@ static int make_plan(plan *pl, const fc_direct *d) {
 
 /* ---------------------------------------------------------------- packing the weights */
 
-static void pack_panel(void *context, int64_t task, int worker) {
-    (void)worker;
-    const plan *pl = context;
+static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel, char *dst) {
     const fc_direct *d = pl->d;
-    const int64_t panel = task % pl->panels, group = task / pl->panels / pass_count(pl);
-    const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
     const int width = panel_width_at(pl, panel), columns = panel_columns(pl, panel);
     const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
     const int64_t *stride = d->weight.stride;
-    char *dst = packed_panel(pl, group, &ps, panel);
-    if (columns < width) memset(dst, 0, (size_t)(ps.terms * width) * pl->size);
-    for (int64_t r = ps.r; r < ps.r + ps.rows; r++)
+    if (columns < width) memset(dst, 0, (size_t)(ps->terms * width) * pl->size);
+    for (int64_t r = ps->r; r < ps->r + ps->rows; r++)
         for (int64_t s = 0; s < pl->window.s; s++) {
-            const int64_t at = r * stride[0] + s * stride[1] + ps.c * stride[2] +
+            const int64_t at = r * stride[0] + s * stride[1] + ps->c * stride[2] +
                                panel * pl->panel_width * stride[3] + group * d->weight_group;
             const char *src = (const char *)d->weight.data + at * (int64_t)fc_dtype_size(d->weight.dtype);
-            fc_copy_as(&reader, ps.channels, columns, src, stride[2], stride[3], dst, width, 1);
-            dst += (size_t)(ps.channels * width) * pl->size;
+            fc_copy_as(&reader, ps->channels, columns, src, stride[2], stride[3], dst, width, 1);
+            dst += (size_t)(ps->channels * width) * pl->size;
         }
+}
+
+static void pack_panel_task(void *context, int64_t task, int worker) {
+    (void)worker;
+    const plan *pl = context;
+    const int64_t panel = task % pl->panels, group = task / pl->panels / pass_count(pl);
+    const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
+    pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
+}
+
+static fc_status pack_all_panels(plan *pl) {
+    if (pl->pack_late) return FC_OK;
+    const int64_t tasks = pl->d->groups * pass_count(pl) * pl->panels;
+    const double numbers = (double)(pl->weight_group_bytes / pl->size) * (double)pl->d->groups;
+    return fc_parallel_for(tasks, fc_threads_for(tasks, numbers), pack_panel_task, pl);
 }
 
 static void pack_bias(const plan *pl) {
@@ -185,14 +204,14 @@ typedef struct task {
     const plan *pl;
     fc_block block;
     int64_t group, first_panel, panels, pixels;
-    char *input, *output;
-    ptrdiff_t *a_row, *c_row, *row_at, *segment;
+    char *input, *output, *panel;
+    ptrdiff_t *a_row, *c_row, *row_at, *term;
 } task;
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    task t = {.pl = pl, .input = memory + pl->input_at, .output = memory + pl->output_at};
+    task t = {.pl = pl, .input = memory + pl->input_at, .output = memory + pl->output_at, .panel = memory + pl->panel_at};
     t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
     t.group = index / pl->filter_blocks / pixel_blocks;
     t.first_panel = index % pl->filter_blocks * pl->panels_per_block;
@@ -201,7 +220,7 @@ static task task_at(const plan *pl, int64_t index, int worker) {
     t.a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
     t.c_row = t.a_row + pl->blocks.rows * pl->blocks.columns;
     t.row_at = t.c_row + pl->blocks.rows * pl->blocks.columns;
-    t.segment = t.row_at + pl->blocks.rows;
+    t.term = t.row_at + pl->blocks.rows;
     return t;
 }
 
@@ -217,7 +236,7 @@ static void place_results(task *t) {
     }
 }
 
-/* Bring in the input of one pass. Returns what the tile kernel calls A; fills a_row and the segments. */
+/* Bring in the input of one pass. Returns what the tile kernel calls A; fills its offsets. */
 static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     const plan *pl = t->pl;
     fc_window w = pl->window;
@@ -247,25 +266,22 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     }
     for (int64_t j = 0, i = 0; j < t->block.rows; j++)
         for (int64_t q = 0; q < t->block.columns; q++, i++) t->a_row[i] = t->row_at[j] + q * packed.pixel;
-    /* kernel columns that follow one another in memory are one run */
-    const int joined = packed.tap_column == ps->channels;
-    tile->segments = 0;
-    tile->run = joined ? w.s * ps->channels : ps->channels;
+    tile->terms = 0;
     for (int64_t r = 0; r < ps->rows; r++)
-        for (int64_t s = 0; s < (joined ? 1 : w.s); s++)
-            t->segment[tile->segments++] = r * packed.tap_row + s * packed.tap_column;
-    tile->a_segment = t->segment;
-    tile->a_step = 1;
+        for (int64_t s = 0; s < w.s; s++)
+            for (int64_t c = 0; c < ps->channels; c++)
+                t->term[tile->terms++] = r * packed.tap_row + s * packed.tap_column + c;
+    tile->a_term = t->term;
     return a;
 }
 
 static void multiply_pass(task *t, const pass *ps, fc_tile *tile, const char *a, int last) {
     const plan *pl = t->pl;
     const fc_direct *d = pl->d;
-    const int mr = pl->kernels->mr;
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
-        const char *b = packed_panel(pl, t->group, ps, panel);
+        const char *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
+        if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
         const int64_t k = panel * pl->panel_width;
         const int columns = panel_columns(pl, panel);
         const char *bias = NULL;
@@ -273,8 +289,11 @@ static void multiply_pass(task *t, const pass *ps, fc_tile *tile, const char *a,
         char *c = pl->direct_y ? y + k * (int64_t)pl->size
                                : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
         tile->width = panel_width_at(pl, panel);
-        for (int64_t i = 0; i < t->pixels; i += mr)
-            pl->kernels->tile(tile, (int)FC_MIN(mr, t->pixels - i), a, t->a_row + i, b, bias, columns, c, t->c_row + i);
+        const int64_t tiles = fc_ceil_div(t->pixels, pl->kernels->mr);
+        for (int64_t i = 0; i < tiles; i++) { /* pixels spread evenly: a last tile of 2 rows would cost as much as 8 */
+            const int64_t from = i * t->pixels / tiles, to = (i + 1) * t->pixels / tiles;
+            pl->kernels->tile(tile, (int)(to - from), a, t->a_row + from, b, bias, columns, c, t->c_row + from);
+        }
     }
 }
 
@@ -321,9 +340,7 @@ fc_status fc_direct_run(const fc_direct *d) {
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return FC_NO_MEMORY;
     pack_bias(&pl);
-    const int64_t panel_tasks = d->groups * pass_count(&pl) * pl.panels;
-    const double numbers = (double)(pl.weight_group_bytes / pl.size) * (double)d->groups;
-    fc_status status = fc_parallel_for(panel_tasks, fc_threads_for(panel_tasks, numbers), pack_panel, &pl);
+    fc_status status = pack_all_panels(&pl);
     if (status == FC_OK) {
         const int64_t tasks = d->groups * pl.blocks.row_blocks * pl.blocks.column_blocks * pl.filter_blocks;
         status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);

@@ -11,6 +11,23 @@ FC_INLINE void F(copy_row)(int64_t n, const T *src, T *dst) {
     F(store)(dst + n - F(VL), F(load)(src + n - F(VL)));
 }
 
+/* Rows of 1 to 4 whole vectors, the width of panels and of many images: no loop within a row. */
+FC_INLINE void F(copy_narrow)(const int vectors, int64_t rows, const T *src, ptrdiff_t src_row, T *dst,
+                              ptrdiff_t dst_row) {
+    for (int64_t i = 0; i < rows; i++, src += src_row, dst += dst_row) {
+        FC_UNROLL
+        for (int l = 0; l < vectors; l++) F(store)(dst + l * F(VL), F(load)(src + l * F(VL)));
+    }
+}
+
+static void F(copy_rows)(int64_t rows, int64_t columns, const T *src, ptrdiff_t src_row, T *dst, ptrdiff_t dst_row) {
+    if (columns == F(VL)) F(copy_narrow)(1, rows, src, src_row, dst, dst_row);
+    else if (columns == 2 * F(VL)) F(copy_narrow)(2, rows, src, src_row, dst, dst_row);
+    else if (columns == 4 * F(VL)) F(copy_narrow)(4, rows, src, src_row, dst, dst_row);
+    else
+        for (int64_t i = 0; i < rows; i++) F(copy_row)(columns, src + i * src_row, dst + i * dst_row);
+}
+
 /* VL x VL numbers, rows of src to columns of dst: log2(VL) rounds of interleaving row i with row i + VL/2. */
 FC_INLINE void F(transpose_block)(const T *src, ptrdiff_t src_row, T *dst, ptrdiff_t dst_row) {
     F(v) x[F(VL)], y[F(VL)];
@@ -49,9 +66,9 @@ static void F(copy)(int64_t rows, int64_t columns, const void *src_, ptrdiff_t s
     const T *src = src_;
     T *dst = dst_;
     if (src_column == 1 && dst_column == 1)
-        for (int64_t i = 0; i < rows; i++) F(copy_row)(columns, src + i * src_row, dst + i * dst_row);
+        F(copy_rows)(rows, columns, src, src_row, dst, dst_row);
     else if (src_row == 1 && dst_row == 1)
-        for (int64_t j = 0; j < columns; j++) F(copy_row)(rows, src + j * src_column, dst + j * dst_column);
+        F(copy_rows)(columns, rows, src, src_column, dst, dst_column);
     else if (src_column == 1 && dst_row == 1)
         F(transpose)(rows, columns, src, src_row, dst, dst_column);
     else if (src_row == 1 && dst_column == 1)

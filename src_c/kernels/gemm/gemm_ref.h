@@ -13,9 +13,7 @@ static void F(tile)(const fc_tile *t, int rows, const void *a_, const ptrdiff_t 
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
             T sum = 0;
-            for (int64_t g = 0; g < t->segments; g++)
-                for (int64_t l = 0; l < t->run; l++)
-                    sum += a[a_row[i] + t->a_segment[g] + l * t->a_step] * b[(g * t->run + l) * t->width + j];
+            for (int64_t l = 0; l < t->terms; l++) sum += a[a_row[i] + t->a_term[l]] * b[l * t->width + j];
             if (t->accumulate) sum += c[c_row[i] + j];
             if (bias != NULL) sum += bias[j];
             c[c_row[i] + j] = F(epilogue)(sum, t->activation);
