@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Every kernel of every instruction set against the reference kernels, with sizes around the vector width. */
+#include "../base/compiler.h"
+#include "check.h"
+
+typedef struct pair { /* kernels under test, their judge, the element type */
+    const fc_kernels *fast, *judge;
+    fc_dtype dtype;
+} pair;
+
+static void test_tile_shape(const pair *p, int rows, int width, int columns, int64_t terms, int accumulate,
+                            fc_epilogue activation, int with_bias) {
+    const size_t a_size = (size_t)(rows + 2 * terms), b_size = (size_t)(terms * width);
+    const size_t c_pitch = (size_t)columns + 3, c_size = (size_t)(rows - 1) * c_pitch + (size_t)columns;
+    void *a = new_array(p->dtype, a_size), *b = new_array(p->dtype, b_size), *bias = new_array(p->dtype, (size_t)columns);
+    void *c = new_poisoned(p->dtype, c_size), *expected = new_poisoned(p->dtype, c_size);
+    ptrdiff_t a_row[FC_MAX_MR], c_row[FC_MAX_MR], *a_term = malloc((size_t)terms * sizeof *a_term);
+    for (int i = 0; i < rows; i++) {
+        a_row[i] = (i * 7) % rows; /* not in order */
+        c_row[i] = i * (ptrdiff_t)c_pitch;
+        if (accumulate) fill((char *)c + (size_t)c_row[i] * size_of(p->dtype), p->dtype, (size_t)columns);
+    }
+    for (int64_t t = 0; t < terms; t++) a_term[t] = 2 * t + 1;
+    memcpy(expected, c, c_size * size_of(p->dtype));
+    const fc_tile tile = {.terms = terms, .a_term = a_term, .width = width, .accumulate = accumulate, .activation = activation};
+    p->fast->tile(&tile, rows, a, a_row, b, with_bias ? bias : NULL, columns, c, c_row);
+    p->judge->tile(&tile, rows, a, a_row, b, with_bias ? bias : NULL, columns, expected, c_row);
+    CHECK(same_numbers(c, expected, p->dtype, c_size), "tile");
+    free(a), free(b), free(bias), free(c), free(expected), free(a_term);
+}
+
+static void test_tile(const pair *p) {
+    static const int64_t term_counts[] = {1, 2, 7, 33};
+    for (int rows = 1; rows <= p->fast->mr; rows++)
+        for (int width = p->fast->vl; width <= 2 * p->fast->vl; width += p->fast->vl)
+            for (int columns = 1; columns <= width; columns++)
+                for (int i = 0; i < 4; i++)
+                    test_tile_shape(p, rows, width, columns, term_counts[i], i & 1, (fc_epilogue)((rows + columns) % 3),
+                                    (columns >> 1) & 1);
+}
+
+static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step) {
+    const ptrdiff_t src_row = src_by_columns ? step : columns * step, src_column = src_by_columns ? rows * step : step;
+    const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + 1, dst_column = dst_by_columns ? rows + 1 : 1;
+    const size_t src_size = (size_t)((rows - 1) * src_row + (columns - 1) * src_column + 1);
+    const size_t dst_size = (size_t)((rows - 1) * dst_row + (columns - 1) * dst_column + 1);
+    void *src = new_array(p->dtype, src_size);
+    void *dst = new_poisoned(p->dtype, dst_size), *expected = new_poisoned(p->dtype, dst_size);
+    p->fast->copy(rows, columns, src, src_row, src_column, dst, dst_row, dst_column);
+    p->judge->copy(rows, columns, src, src_row, src_column, expected, dst_row, dst_column);
+    CHECK(same_numbers(dst, expected, p->dtype, dst_size), "copy");
+    free(src), free(dst), free(expected);
+}
+
+static void test_copy(const pair *p) {
+    static const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65};
+    enum { COUNT = sizeof sizes / sizeof sizes[0] };
+    for (int i = 0; i < COUNT; i++)
+        for (int j = 0; j < COUNT; j++)
+            for (int form = 0; form < 8; form++)
+                test_copy_shape(p, sizes[i], sizes[j], form & 1, form >> 1 & 1, 1 + (form >> 2));
+}
+
+/* Data with ties, and here and there a NaN. */
+static void sprinkle_nan(void *data, fc_dtype dtype, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (random_between(0, 9) == 0) {
+            if (dtype == FC_FLOAT32) ((float *)data)[i] = NAN;
+            else ((double *)data)[i] = NAN;
+        }
+}
+
+static void test_pool_shape(const pair *p, int64_t channels, int64_t rows, int64_t columns, int nans) {
+    enum { PIXELS = 3 };
+    const int64_t pitch = channels + 1, width = PIXELS + columns;
+    const size_t x_size = (size_t)(((rows - 1) * width + PIXELS - 1 + columns - 1) * pitch + channels);
+    const size_t y_size = (size_t)((PIXELS - 1) * pitch + channels);
+    void *x = new_array(p->dtype, x_size), *y = new_poisoned(p->dtype, y_size), *expected = new_poisoned(p->dtype, y_size);
+    int64_t *indices = calloc(y_size, sizeof *indices), *expected_indices = calloc(y_size, sizeof *indices);
+    if (nans) sprinkle_nan(x, p->dtype, x_size);
+    fc_pool_run run = {.pixels = PIXELS, .channels = channels, .rows = rows, .columns = columns, .x_step = pitch,
+                       .row_step = width * pitch, .column_step = pitch, .y_step = pitch, .indices_step = pitch,
+                       .index = 5, .index_step = 1, .index_row = width, .index_column = 1, .divisor = rows * columns};
+    p->fast->max_pool(&run, x, y);
+    p->judge->max_pool(&run, x, expected);
+    CHECK(same_numbers(y, expected, p->dtype, y_size), "max_pool");
+    run.indices = indices;
+    p->fast->max_pool(&run, x, y);
+    run.indices = expected_indices;
+    p->judge->max_pool(&run, x, expected);
+    CHECK(same_numbers(y, expected, p->dtype, y_size), "max_pool with indices");
+    CHECK(memcmp(indices, expected_indices, y_size * sizeof *indices) == 0, "indices of max_pool");
+    p->fast->avg_pool(&run, x, y);
+    p->judge->avg_pool(&run, x, expected);
+    CHECK(same_numbers(y, expected, p->dtype, y_size), "avg_pool");
+    void *x_expected = malloc(x_size * size_of(p->dtype));
+    memcpy(x_expected, x, x_size * size_of(p->dtype));
+    p->fast->avg_pool_backward(&run, x, y);
+    p->judge->avg_pool_backward(&run, x_expected, expected);
+    CHECK(same_numbers(x, x_expected, p->dtype, x_size), "avg_pool_backward");
+    free(x), free(y), free(expected), free(indices), free(expected_indices), free(x_expected);
+}
+
+static void test_pool(const pair *p) {
+    for (int64_t channels = 1; channels <= 2 * p->fast->vl + 1; channels++)
+        for (int64_t rows = 1; rows <= 4; rows *= 2) /* powers of two: exact averages */
+            for (int64_t columns = 1; columns <= 2; columns++)
+                for (int nans = 0; nans < 2; nans++) test_pool_shape(p, channels, rows, columns, nans);
+}
+
+static void test_column_sum(const pair *p) {
+    for (int64_t columns = 1; columns <= 2 * p->fast->vl + 1; columns++)
+        for (int64_t rows = 0; rows < 10; rows++) {
+            const size_t size = rows == 0 ? 0 : (size_t)((rows - 1) * (columns + 2) + columns);
+            void *x = new_array(p->dtype, size);
+            void *y = new_poisoned(p->dtype, (size_t)columns), *expected = new_poisoned(p->dtype, (size_t)columns);
+            p->fast->column_sum(rows, columns, x, columns + 2, y);
+            p->judge->column_sum(rows, columns, x, columns + 2, expected);
+            CHECK(same_numbers(y, expected, p->dtype, (size_t)columns), "column_sum");
+            free(x), free(y), free(expected);
+        }
+}
+
+int main(void) {
+    for (int isa = 0; isa < fc_isa_count(); isa++) {
+        if (!fc_isa_available(isa)) continue;
+        printf("%s\n", fc_isa_name(isa));
+        for (int d = 0; d < 2; d++) {
+            const fc_dtype dtype = d ? FC_FLOAT64 : FC_FLOAT32;
+            const pair p = {fc_kernels_of(isa, dtype), fc_reference_kernels(dtype), dtype};
+            for (int k = 0; fc_kernel_name(k) != NULL; k++) CHECK(fc_kernel_is_own(isa, dtype, k), fc_kernel_name(k));
+            CHECK(p.fast->mr <= FC_MAX_MR, "FC_MAX_MR");
+            CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
+            test_tile(&p);
+            test_copy(&p);
+            test_pool(&p);
+            test_column_sum(&p);
+        }
+    }
+    return report();
+}
