@@ -160,8 +160,12 @@ fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *cont
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
         work(&l, omp_get_thread_num());
-    } else
-#endif
+    } else {
         work(&l, 0);
+    }
+#else
+    (void)threads;
+    work(&l, 0);
+#endif
     return atomic_load(&l.stop) ? FC_INTERRUPTED : FC_OK;
 }
