@@ -61,7 +61,7 @@ class BuildPython(build_py):
 
 core = Extension(
     "fastconv._core",
-    sources=["fastconv/_core.pyx", *sorted(glob("src_c/*/*.c"))],
+    sources=["fastconv/_core.pyx", *(f for folder in ("base", "isa", "ops") for f in sorted(glob(f"src_c/{folder}/*.c")))],
     depends=[*glob("fastconv/_cython/*.pxi"), *glob("src_c/**/*.h", recursive=True), *glob("src_c/**/*.inc", recursive=True)],
     include_dirs=["src_c/include", "src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],

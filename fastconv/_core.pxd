@@ -2,7 +2,7 @@
 # cython: language_level=3
 """The C library, as Cython sees it: the only place that names its symbols.
 
-Another package that says ``from fastconv._core cimport conv2d_forward`` calls the kernels of the
+Another package that says ``from fastconv._core cimport conv2d_forward_nogil`` calls the kernels of the
 installed extension module; `fastconv.get_include()` is the folder it needs to compile.
 """
 from libc.stdint cimport int64_t
@@ -20,6 +20,9 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_algorithm:
         FC_AUTO, FC_DIRECT, FC_REFERENCE
 
+    ctypedef enum fc_precision:
+        FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM
+
     ctypedef struct fc_array:
         void *data
         fc_dtype dtype
@@ -35,6 +38,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef struct fc_options:
         fc_activation activation
         fc_algorithm algorithm
+        fc_precision precision
 
     const char *fc_status_text(fc_status status)
     fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
@@ -65,15 +69,19 @@ cdef extern from "fastconv.h" nogil:
     int fc_set_thread_isa(int index)
     int fc_get_isa()
     int fc_get_thread_isa()
+    void fc_set_precision(fc_precision precision)
+    void fc_set_thread_precision(fc_precision precision)
+    fc_precision fc_get_precision()
+    fc_precision fc_get_thread_precision()
     ctypedef int (*fc_poll_fn)() noexcept
     void fc_set_poll(fc_poll_fn poll)
     void fc_clear_cache()
 
 # The entry points again, as functions that other extension modules can import.
-cdef fc_status conv2d_resolve(fc_conv2d *g, fc_padding mode) noexcept nogil
-cdef fc_status conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+cdef fc_status conv2d_resolve_nogil(fc_conv2d *g, fc_padding mode) noexcept nogil
+cdef fc_status conv2d_forward_nogil(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                               const fc_array *y, const fc_options *options) noexcept nogil
-cdef fc_status conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+cdef fc_status conv2d_backward_input_nogil(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                      const fc_array *grad_x, const fc_options *options) noexcept nogil
-cdef fc_status conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+cdef fc_status conv2d_backward_weight_nogil(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                       const fc_array *grad_weight, const fc_options *options) noexcept nogil

@@ -106,11 +106,8 @@ def wrong_bias(shape, k):
 
 
 def wrong_out_dtype(name, dtype, number):
-    return TypeError(f"{name} has dtype {dtype!s}, but the result is {np.dtype(_type_of(number))}")
-
-
-def _type_of(number):
-    return {np.dtype(t).num: t for t in (np.float32, np.float64, np.int64)}[number]
+    expected = next(known for known in map(np.dtype, "efdbBhHiIlLqQ") if known.num == number)
+    return TypeError(f"{name} has dtype {dtype}, but the result is {expected}")
 
 
 def wrong_out_shape(name, shape, expected):

@@ -140,11 +140,10 @@ def conv2d_backward(grad_y, x, weight, *, stride=1, padding=0, dilation=1, group
     for name, array in (("x", x), ("weight", weight)):
         if not isinstance(array, np.ndarray):
             raise errors.not_an_array(name, array)
-    geometry = dict(stride=stride, padding=padding, dilation=dilation, groups=groups, layout=layout,
-                    precision=precision, algorithm=algorithm)  # fmt: skip
+    geometry = (stride, padding, dilation, groups, layout, precision, algorithm)
     return Conv2dGradients(
-        conv2d_backward_input(grad_y, weight, x.shape, **geometry),
-        conv2d_backward_weight(grad_y, x, weight.shape, **geometry),
+        _core.conv2d_backward_input(grad_y, weight, x.shape, *geometry, None, x_name="x"),
+        _core.conv2d_backward_weight(grad_y, x, weight.shape, *geometry, None, weight_name="weight"),
         conv2d_backward_bias(grad_y, layout=layout),
     )
 
@@ -189,26 +188,27 @@ def max_pool2d(x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=
         return _core.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
     exact = _as_exact_floats(x)
     result = _core.max_pool2d(exact, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, None)
-    y = _deliver((result[0] if return_indices else result).astype(x.dtype), out, x)
+    if isinstance(out, np.ndarray) and errors.share_memory(out, x):
+        raise errors.overlap("x")
+    y = _deliver((result[0] if return_indices else result).astype(x.dtype), out)
     return (y, result[1]) if return_indices else y
 
 
 def _as_exact_floats(x):
-    """x as float32 or float64 without rounding any value."""
+    """x in a type that the kernel converts, or float64, without rounding any value."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise errors.not_an_array("x", x)
-    if x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
-        return x
     if x.dtype.kind in "iu" and x.dtype.itemsize > 4:
         if x.size and max(abs(int(x.max())), abs(int(x.min()))) > 2**53:
             raise ValueError(f"x has dtype {x.dtype} and values beyond 2**53, which float64 does not hold exactly")
         return x.astype(np.float64)
-    if x.dtype.kind in "iu" or x.dtype == np.float16:
-        return x.astype(np.float64 if x.dtype.itemsize > 2 else np.float32)
-    raise errors.wrong_dtype("x", x.dtype, True)
+    if x.dtype.kind in "iu" and x.dtype not in (np.uint8, np.int8, np.int16):
+        return x.astype(np.float64)
+    return x
 
 
-def _deliver(y, out, x):
+def _deliver(y, out):
+    """Copy a result into `out`, if one was given, after the checks that the kernels' own path makes."""
     if out is None:
         return y
     if not isinstance(out, np.ndarray):
@@ -221,8 +221,6 @@ def _deliver(y, out, x):
         raise errors.read_only("out")
     if errors.overlaps_itself(out):
         raise errors.self_overlap("out")
-    if errors.share_memory(out, x):
-        raise errors.overlap("x")
     out[...] = y
     return out
 
@@ -348,22 +346,29 @@ def linear(x, weight, bias=None, *, activation=None, precision=None, out=None):
     shape = (*x.shape[:-1], weight.shape[1])
     target = None if out is None else _rows_of_out(out, shape)
     y = _core.conv2d(rows, filters, bias, 1, 0, 1, 1, "NHWC", activation, precision, "auto", target)
-    return _reshaped(y, shape, out)
+    return _as_asked(y, shape, out, target, x=x, weight=weight, bias=bias)
 
 
 def _rows_of_out(out, shape):
+    """`out` as rows, or a temporary where its strides do not allow that."""
     if not isinstance(out, np.ndarray):
         raise errors.not_an_array("out", out)
     if out.shape != shape:
         raise errors.wrong_out_shape("out", out.shape, shape)
     rows = _rows(out, "out")
-    if out.size and not np.may_share_memory(rows, out):
-        raise ValueError(f"out with shape {out.shape} and strides {out.strides} cannot be seen as rows without a copy")
-    return rows
+    return rows if np.may_share_memory(rows, out) or not out.size else None
 
 
-def _reshaped(result, shape, out):
-    return result.reshape(shape) if out is None else out
+def _as_asked(result, shape, out, target, **inputs):
+    """The result in its shape, in `out` if one was given, also where a temporary stood for it."""
+    if out is None:
+        return result.reshape(shape)
+    if target is not None:
+        return out
+    for name, array in inputs.items():
+        if array is not None and errors.share_memory(out, array):
+            raise errors.overlap(name)
+    return _deliver(result.reshape(shape), out)
 
 
 def linear_backward(grad_y, x, weight, *, precision=None):
@@ -386,7 +391,7 @@ def linear_backward_input(grad_y, weight, *, precision=None, out=None):
     target = None if out is None else _rows_of_out(out, shape)
     x_shape = (rows.shape[0], 1, 1, weight.shape[0])
     grad_x = _core.conv2d_backward_input(rows, filters, x_shape, 1, 0, 1, 1, "NHWC", precision, "auto", target)
-    return _reshaped(grad_x, shape, out)
+    return _as_asked(grad_x, shape, out, target, grad_y=grad_y, weight=weight)
 
 
 def linear_backward_weight(grad_y, x, *, precision=None, out=None):
@@ -399,7 +404,7 @@ def linear_backward_weight(grad_y, x, *, precision=None, out=None):
     grad = _core.conv2d_backward_weight(
         rows, images, (1, 1, *shape), 1, 0, 1, 1, "NHWC", precision, "auto", target
     )
-    return _reshaped(grad, shape, out)
+    return _as_asked(grad, shape, out, target, grad_y=grad_y, x=x)
 
 
 def linear_backward_bias(grad_y, *, out=None):

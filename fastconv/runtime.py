@@ -4,7 +4,6 @@
 import contextlib
 import os
 import platform
-import threading
 import warnings
 
 from fastconv import _core, errors
@@ -114,42 +113,35 @@ def _read_isa_variable():
 
 # ---------------------------------------------------------------- precision
 
-_precision = "high"
-_thread_precision = threading.local()
-
-
-def _known_precision(value):
-    if not isinstance(value, str):
-        raise errors.not_a_string("precision", value)
-    if value not in errors.PRECISIONS:
-        raise errors.unknown_name("precision", value, errors.PRECISIONS)
-    return value
-
 
 def set_precision(value):
     """Set the default precision of the process: "strict", "high" or "medium".
 
     A permission, not a demand: lower precisions allow faster algorithms. This version has only direct algorithms in
-    full precision, which keep the promise of "strict" under each of them.
+    full precision; below "strict" it flushes subnormal float32 numbers to zero.
     """
-    global _precision
-    _precision = _known_precision(value)
+    _core.set_precision(_named(value))
 
 
 def get_precision():
-    """The precision that calls of this thread use when they name none."""
-    return getattr(_thread_precision, "value", None) or _precision
+    """The precision that calls of this thread use when they name none; "high" at first."""
+    return _core.get_precision()
 
 
 @contextlib.contextmanager
 def precision(value):
     """``with fc.precision("strict"):`` the default precision for calls of the calling thread."""
-    before = getattr(_thread_precision, "value", None)
-    _thread_precision.value = _known_precision(value)
+    before = _core.set_thread_precision(_named(value))
     try:
         yield
     finally:
-        _thread_precision.value = before
+        _core.set_thread_precision(before)
+
+
+def _named(value):
+    if not isinstance(value, str):
+        raise errors.not_a_string("precision", value)
+    return value
 
 
 # ---------------------------------------------------------------- a look at it

@@ -104,12 +104,14 @@ cdef fc_algorithm to_algorithm(object value) except *:
     raise errors.unknown_algorithm(value)
 
 
-cdef int check_precision(object value) except -1:
-    if value is None or (isinstance(value, str) and value in errors.PRECISIONS):
-        return 0
+cdef fc_precision to_precision(object value) except *:
+    if value is None:
+        return FC_DEFAULT
     if not isinstance(value, str):
         raise errors.not_a_string("precision", value)
-    raise errors.unknown_name("precision", value, errors.PRECISIONS)
+    if value not in errors.PRECISIONS:
+        raise errors.unknown_name("precision", value, errors.PRECISIONS)
+    return <fc_precision>(1 + <int>errors.PRECISIONS.index(value))
 
 
 cdef int dtype_of(cnp.ndarray array) noexcept:

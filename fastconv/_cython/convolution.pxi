@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Convolution and its gradients.
 
-cdef fc_status conv2d_resolve(fc_conv2d *g, fc_padding mode) noexcept nogil:
+cdef fc_status conv2d_resolve_nogil(fc_conv2d *g, fc_padding mode) noexcept nogil:
     return fc_conv2d_resolve(g, mode)
 
-cdef fc_status conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
-                              const fc_array *y, const fc_options *options) noexcept nogil:
+cdef fc_status conv2d_forward_nogil(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                                    const fc_array *y, const fc_options *options) noexcept nogil:
     return fc_conv2d_forward(g, x, weight, bias, y, options)
 
-cdef fc_status conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+cdef fc_status conv2d_backward_input_nogil(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                      const fc_array *grad_x, const fc_options *options) noexcept nogil:
     return fc_conv2d_backward_input(g, grad_y, weight, grad_x, options)
 
-cdef fc_status conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+cdef fc_status conv2d_backward_weight_nogil(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                       const fc_array *grad_weight, const fc_options *options) noexcept nogil:
     return fc_conv2d_backward_weight(g, grad_y, x, grad_weight, options)
 
@@ -106,7 +106,7 @@ def conv2d(object x, object weight, object bias, object stride, object padding, 
     array_sizes(weight_array, "weight", 4, 4, weight_sizes)
     options.activation = to_activation(activation)
     options.algorithm = to_algorithm(algorithm)
-    check_precision(precision)
+    options.precision = to_precision(precision)
     resolve(&g, x_sizes, rank, weight_sizes, "x", "weight", stride, padding, dilation, groups, channels_first)
     if bias is not None:
         bias_array = to_bias(bias, g.k)
@@ -145,7 +145,8 @@ cdef int check_grad_y(cnp.ndarray grad_y, const fc_conv2d *g, bint channels_firs
 
 
 def conv2d_backward_input(object grad_y, object weight, object x_shape, object stride, object padding, object dilation,
-                          object groups, object layout, object precision, object algorithm, object out):
+                          object groups, object layout, object precision, object algorithm, object out,
+                          object x_name="x_shape"):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array grad_y_view, weight_view, grad_x_view
@@ -155,12 +156,12 @@ def conv2d_backward_input(object grad_y, object weight, object x_shape, object s
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray weight_array = to_array(weight, "weight", False)
     cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+    cdef int rank = to_shape(x_shape, x_name, 3, 4, x_sizes)
     array_sizes(weight_array, "weight", 4, 4, weight_sizes)
     options.activation = FC_NONE
     options.algorithm = to_algorithm(algorithm)
-    check_precision(precision)
-    resolve(&g, x_sizes, rank, weight_sizes, "x_shape", "weight", stride, padding, dilation, groups, channels_first)
+    options.precision = to_precision(precision)
+    resolve(&g, x_sizes, rank, weight_sizes, x_name, "weight", stride, padding, dilation, groups, channels_first)
     check_grad_y(grad_y_array, &g, channels_first, rank)
     cdef cnp.ndarray target = to_result(out, rank, x_sizes, result_type(grad_y_array, weight_array))
     if out is not None:
@@ -177,7 +178,8 @@ def conv2d_backward_input(object grad_y, object weight, object x_shape, object s
 
 
 def conv2d_backward_weight(object grad_y, object x, object weight_shape, object stride, object padding, object dilation,
-                           object groups, object layout, object precision, object algorithm, object out):
+                           object groups, object layout, object precision, object algorithm, object out,
+                           object weight_name="weight_shape"):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array grad_y_view, x_view, grad_weight_view
@@ -188,11 +190,11 @@ def conv2d_backward_weight(object grad_y, object x, object weight_shape, object 
     cdef cnp.ndarray x_array = to_array(x, "x", True)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
-    to_shape(weight_shape, "weight_shape", 4, 4, weight_sizes)
+    to_shape(weight_shape, weight_name, 4, 4, weight_sizes)
     options.activation = FC_NONE
     options.algorithm = to_algorithm(algorithm)
-    check_precision(precision)
-    resolve(&g, x_sizes, rank, weight_sizes, "x", "weight_shape", stride, padding, dilation, groups, channels_first)
+    options.precision = to_precision(precision)
+    resolve(&g, x_sizes, rank, weight_sizes, "x", weight_name, stride, padding, dilation, groups, channels_first)
     check_grad_y(grad_y_array, &g, channels_first, rank)
     cdef cnp.ndarray target = to_result(out, 4, weight_sizes, result_type(grad_y_array, x_array))
     if out is not None:

@@ -60,7 +60,7 @@ def pool2d_output_shape(object x_shape, object kernel_size, object stride, objec
 
 def max_pool2d(object x, object kernel_size, object stride, object padding, object dilation, object ceil_mode,
                bint return_indices, object layout, object out):
-    """x must be float32 or float64 here."""
+    """The maximum of integers and float16 comes as float32, which holds it exactly."""
     cdef fc_pool2d g
     cdef fc_array x_view, y_view, indices_view
     cdef int64_t x_sizes[4]
@@ -68,12 +68,12 @@ def max_pool2d(object x, object kernel_size, object stride, object padding, obje
     cdef int64_t *indices_data = NULL
     cdef fc_status status
     cdef cnp.ndarray indices = None
-    cdef cnp.ndarray x_array = to_array(x, "x", False)
+    cdef cnp.ndarray x_array = to_array(x, "x", True)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     resolve_pool(&g, x_sizes, rank, "x", kernel_size, stride, padding, dilation, ceil_mode, channels_first)
     pooled_sizes(&g, channels_first, rank, y_sizes)
-    cdef cnp.ndarray target = to_result(out, rank, y_sizes, cnp.PyArray_TYPE(x_array))
+    cdef cnp.ndarray target = to_result(out, rank, y_sizes, result_type(x_array, x_array))
     if out is not None:
         refuse_overlap(target, x_array, "x")
     if return_indices:
@@ -103,7 +103,7 @@ def max_pool2d_backward(object grad_y, object indices, object x_shape, object la
     array_sizes(grad_y_array, "grad_y", rank, rank, y_sizes)
     if not isinstance(indices, ndarray):
         raise errors.not_an_array("indices", indices)
-    if indices.dtype != np.int64:
+    if indices.dtype.newbyteorder("=") != np.int64:
         raise errors.wrong_indices_dtype(indices.dtype)
     if indices.shape != (<object>grad_y_array).shape:
         raise errors.wrong_indices_shape(indices.shape, (<object>grad_y_array).shape)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Threads, instruction sets, interruption.
 
+cdef extern from "Python.h":
+    int run_signal_handlers "PyErr_CheckSignals"() noexcept  # a raised exception stays set, for `check` to find
+
+
 cdef int poll() noexcept with gil:
     """Run Python's signal handlers; non-zero if one raised."""
-    return PyErr_CheckSignals()
+    return run_signal_handlers()
 
 
 fc_set_poll(poll)
@@ -47,6 +51,21 @@ def set_thread_isa(int index):
     cdef int before = fc_get_thread_isa()
     fc_set_thread_isa(index)
     return before
+
+
+def set_precision(object name):
+    fc_set_precision(to_precision(name))
+
+
+def get_precision():
+    return errors.PRECISIONS[<int>fc_get_precision() - 1]
+
+
+def set_thread_precision(object name):
+    """Set the precision of the calling thread (None: follow the process) and return the former one."""
+    cdef int before = fc_get_thread_precision()
+    fc_set_thread_precision(to_precision(name))
+    return errors.PRECISIONS[before - 1] if before > 0 else None
 
 
 def clear_cache():

@@ -86,10 +86,13 @@ typedef struct fc_pool2d {
 
 typedef enum fc_activation { FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID } fc_activation;
 typedef enum fc_algorithm { FC_AUTO, FC_DIRECT, FC_REFERENCE } fc_algorithm;
+typedef enum fc_precision { FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM } fc_precision;
 
+/* All zero (or a NULL pointer to it) is the default. */
 typedef struct fc_options {
     fc_activation activation; /* forward only */
     fc_algorithm algorithm;
+    fc_precision precision; /* float32: below FC_STRICT subnormal numbers are flushed to zero */
 } fc_options;
 
 /* Check a problem and fill in paddings and output size. Call it before every other function. */
@@ -136,6 +139,12 @@ int fc_set_isa(int index);        /* whole process; -1: the best available. Retu
 int fc_set_thread_isa(int index); /* calling thread only; -1: follow the process */
 int fc_get_isa(void);             /* what the next call of this thread uses */
 int fc_get_thread_isa(void);
+
+/* The precision of calls that leave it at FC_DEFAULT; FC_HIGH at first. */
+void fc_set_precision(fc_precision precision);        /* whole process */
+void fc_set_thread_precision(fc_precision precision); /* calling thread only; FC_DEFAULT: follow the process */
+fc_precision fc_get_precision(void);
+fc_precision fc_get_thread_precision(void);
 
 /* Called now and then by the thread that entered a function; non-zero stops the work. NULL: never. */
 typedef int (*fc_poll_fn)(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The vector vocabulary in AVX2 + FMA. 16 registers: 6 rows x 2 vectors of sums, 2 vectors of B, 1 of A. */
-#define FC_MR 6
+ * The vector vocabulary in AVX2 + FMA. 16 registers: 3 rows x 2 vectors x 2 chains of sums, 2 vectors of B, 1 of A. */
+#define FC_MR 3
 #define VL_f32 8
 #define VL_f64 4
 

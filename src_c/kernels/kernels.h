@@ -8,7 +8,7 @@
 #include "pool/pool.h"
 #include "reduce/reduce.h"
 
-#define FC_MAX_MR 16 /* no instruction set has taller tiles */
+#define FC_MAX_MR 8 /* no instruction set has taller tiles */
 
 typedef struct fc_kernels {
     int element_size;

@@ -5,8 +5,8 @@
 
 #include "pack.h"
 
-/* KC: the terms that one pass adds up in registers. A panel of KC x NR float32 is 64 KiB and streams from L2; a chain
- * of at most about 2*KC additions keeps results within a few rounding errors of the sum of magnitudes. */
+/* KC: the terms that one pass adds up in registers. A panel of KC x NR float32 is 64 KiB and streams from L2. A pass has
+ * at most 1.5*KC terms in two chains, so a result is off by at most 384 u of the sum of magnitudes, with any data. */
 enum { FC_KC = 512 };
 
 /* MC: output pixels of a block. Each panel of weights that a pass brings in serves this many pixels, so that even
@@ -21,7 +21,7 @@ enum { FC_INPUT_ELEMENTS = 1 << 17, FC_OUTPUT_ELEMENTS = 1 << 17 };
 enum { FC_TASKS_PER_THREAD = 4 };
 
 /* Terms of one chain in the gradient of the weights. */
-enum { FC_PIXEL_CHAIN = 512 };
+enum { FC_PIXEL_CHAIN = 256 };
 
 /* How the reduction of a window over c channels is cut into passes: rows of the kernel, channels. */
 typedef struct fc_passes {

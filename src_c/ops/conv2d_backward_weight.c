@@ -39,13 +39,14 @@ typedef struct plan {
     int64_t c, k;       /* of one group */
     int64_t total_rows; /* N*P */
     int64_t channels, channel_blocks;
+    int64_t line_channels; /* channels that are packed together: a cache line of them */
     int64_t panels, panels_per_block, filter_blocks;
     fc_row_blocks chunks;
     int64_t chunk_count, parts, chunks_per_part;
     int64_t round, chunks_per_round;
     int in_place; /* results are added up in grad_weight itself */
     char *scratch;
-    size_t result_bytes, workers_at, worker_bytes, grad_y_at, offsets_at;
+    size_t result_bytes, workers_at, worker_bytes, line_block_bytes, grad_y_at, offsets_at;
 } plan;
 
 /* The block of the result that a task owns. */
@@ -89,6 +90,9 @@ static void plan_blocks(plan *pl) {
     const int64_t most = FC_MAX(1, FC_ROWS / taps);
     pl->channel_blocks = fc_ceil_div(pl->c, most);
     pl->channels = fc_ceil_div(pl->c, pl->channel_blocks);
+    /* A tile reads 7 channels of each pixel of a chunk. With all channels of a pixel side by side these lie in a few
+     * of L1's sets, which hold a tenth of a chunk; a line of channels a pixel spreads them over all sets. */
+    pl->line_channels = FC_MIN(pl->channels, FC_CACHE_LINE / (int64_t)pl->size);
     pl->panels = fc_ceil_div(pl->k, panel_width(pl));
     const int64_t per_block = FC_MAX(1, FC_RESULT_ELEMENTS / (taps * pl->channels * panel_width(pl)));
     pl->filter_blocks = fc_ceil_div(pl->panels, FC_MIN(per_block, FC_RESULT_ELEMENTS / FC_PIXEL_CHAIN / panel_width(pl)));
@@ -115,8 +119,9 @@ static void lay_out_scratch(plan *pl, int threads) {
     const int64_t columns = pl->panels_per_block * panel_width(pl);
     pl->result_bytes = pl->in_place ? 0 : FC_ALIGN_UP((size_t)(taps * pl->channels * columns) * pl->size);
     pl->workers_at = pl->result_bytes * (size_t)task_count(pl);
-    const int64_t input = fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->channels);
-    pl->grad_y_at = FC_ALIGN_UP((size_t)input * pl->size);
+    const int64_t line_block = fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->line_channels);
+    pl->line_block_bytes = FC_ALIGN_UP((size_t)line_block * pl->size);
+    pl->grad_y_at = (size_t)fc_ceil_div(pl->channels, pl->line_channels) * pl->line_block_bytes;
     pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * columns) * pl->size);
     /* per row of the result: its places in A and C; per output row: its start; per pixel: its offset */
     pl->worker_bytes =
@@ -146,11 +151,22 @@ static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, c
     }
 }
 
+/* x of a chunk: [cache line of channels][image line][column][channel]. */
+static fc_packed pack_x(const plan *pl, const block *b, const fc_block *chunk, char *dst, ptrdiff_t *row_at) {
+    fc_packed packed = {0};
+    for (int64_t c = 0; c < b->channels; c += pl->line_channels, dst += pl->line_block_bytes)
+        packed = fc_pack_block(&pl->window, &pl->x, chunk, b->group * pl->c + b->c + c,
+                               FC_MIN(pl->line_channels, b->channels - c), pl->line_channels, dst, row_at);
+    return packed;
+}
+
 /* Where the rows (r, s, c) begin in the packed x, and in the result. */
 static void place_rows(const plan *pl, const block *b, const fc_packed *packed, ptrdiff_t *a_row, ptrdiff_t *c_row) {
+    const ptrdiff_t line_block = (ptrdiff_t)(pl->line_block_bytes / pl->size);
     for (int64_t i = 0; i < b->rows; i++) {
-        const int64_t tap = i / b->channels;
-        a_row[i] = tap / pl->window.s * packed->tap_row + tap % pl->window.s * packed->tap_column + i % b->channels;
+        const int64_t tap = i / b->channels, c = i % b->channels;
+        a_row[i] = tap / pl->window.s * packed->tap_row + tap % pl->window.s * packed->tap_column +
+                   c / pl->line_channels * line_block + c % pl->line_channels;
         c_row[i] = pl->in_place ? weight_row(pl, b, i) : i * b->result_width;
     }
 }
@@ -159,8 +175,7 @@ static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk
     ptrdiff_t *a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
     ptrdiff_t *c_row = a_row + pl->window.r * pl->window.s * pl->channels;
     ptrdiff_t *row_at = c_row + pl->window.r * pl->window.s * pl->channels;
-    const fc_packed packed =
-        fc_pack_block(&pl->window, &pl->x, chunk, b->group * pl->c + b->c, b->channels, memory, row_at);
+    const fc_packed packed = pack_x(pl, b, chunk, memory, row_at);
     pack_grad_y(pl, b, chunk, memory + pl->grad_y_at);
     place_rows(pl, b, &packed, a_row, c_row);
     ptrdiff_t *term = row_at + pl->chunks.rows;

@@ -251,17 +251,15 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
             t->row_at[j] = n * stride[0] + (p * w.stride_h - w.top) * stride[1] +
                            (t->block.q * w.stride_w - w.left) * stride[2];
         }
-        packed = (fc_packed){.channels = ps->channels,
-                             .pixel = w.stride_w * stride[2],
-                             .tap_row = w.dilation_h * stride[1],
-                             .tap_column = w.dilation_w * stride[2]};
+        packed = (fc_packed){w.stride_w * stride[2], w.dilation_h * stride[1], w.dilation_w * stride[2]};
         a = group_data + (ps->c * stride[3] + ps->r * packed.tap_row) * (int64_t)pl->size;
     } else {
         fc_reader reader = {.array = *x, .to = pl->dtype, .kernels = pl->kernels};
         reader.array.data = (void *)(uintptr_t)group_data;
         w.r = ps->rows;
         w.top -= ps->r * w.dilation_h;
-        packed = fc_pack_block(&w, &reader, &t->block, ps->c, ps->channels, t->input, t->row_at);
+        packed = fc_pack_block(&w, &reader, &t->block, ps->c, ps->channels, ps->channels, t->input,
+                               t->row_at);
         a = t->input;
     }
     for (int64_t j = 0, i = 0; j < t->block.rows; j++)

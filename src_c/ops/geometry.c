@@ -41,13 +41,12 @@ static fc_status resolve_axis(axis *a, fc_padding mode, int ceil_mode) {
     if (*a->before < 0 || *a->after < 0) return FC_BAD_PADDING;
     if (__builtin_add_overflow(a->in, *a->before, &padded) || __builtin_add_overflow(padded, *a->after, &padded))
         return FC_TOO_LARGE;
-    if (padded < span) return FC_EMPTY_OUTPUT;
-    *a->out = (padded - span) / a->stride + 1;
-    if (ceil_mode && (padded - span) % a->stride != 0) {
-        int64_t start; /* of one more window */
-        if (__builtin_mul_overflow(*a->out, a->stride, &start)) return FC_TOO_LARGE;
-        if (start < a->in + *a->before) (*a->out)++;
-    }
+    const int64_t room = padded - span; /* that the window can move; negative: it hangs over */
+    if (room < 0 && (!ceil_mode || room <= -a->stride)) return FC_EMPTY_OUTPUT;
+    int64_t steps = room < 0 ? 0 : room / a->stride;
+    if (ceil_mode && room > 0 && room % a->stride != 0) steps++;
+    if (ceil_mode && steps > (a->in + *a->before - 1) / a->stride) steps--; /* it would start in the far padding */
+    *a->out = steps + 1;
     return FC_OK;
 }
 

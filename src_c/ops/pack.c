@@ -50,8 +50,8 @@ static int64_t gathered_size(const fc_window *w, int64_t rows, int64_t columns) 
     return rows * columns * w->r * w->s;
 }
 
-int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t channels) {
-    return channels * FC_MIN(lines_size(w, rows, columns), gathered_size(w, rows, columns));
+int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t width) {
+    return width * FC_MIN(lines_size(w, rows, columns), gathered_size(w, rows, columns));
 }
 
 void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
@@ -83,9 +83,9 @@ void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t r
 }
 
 static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_block *b, int64_t c, int64_t channels,
-                            char *dst, ptrdiff_t *row_at) {
+                            int64_t width, char *dst, ptrdiff_t *row_at) {
     const int64_t columns = lines_read(b->columns, w->stride_w, w->s, w->dilation_w);
-    const int64_t line = columns * channels;
+    const int64_t line = columns * width;
     const size_t line_bytes = (size_t)line * fc_dtype_size(x->to);
     int64_t at = 0; /* lines packed so far */
     for (int64_t j = 0; j < b->rows;) {
@@ -94,36 +94,33 @@ static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_blo
         const int64_t lines = lines_read(rows, w->stride_h, w->r, w->dilation_h);
         for (int64_t l = 0; l < lines; l++)
             fc_read_line(x, w->h, w->w, n, p * w->stride_h - w->top + l, b->q * w->stride_w - w->left, 1, columns, c,
-                         channels, dst + (size_t)(at + l) * line_bytes, channels);
+                         channels, dst + (size_t)(at + l) * line_bytes, width);
         for (int64_t i = 0; i < rows; i++) row_at[j + i] = (at + i * w->stride_h) * line;
         at += lines;
         j += rows;
     }
-    return (fc_packed){.channels = channels,
-                       .pixel = w->stride_w * channels,
-                       .tap_row = w->dilation_h * line,
-                       .tap_column = w->dilation_w * channels};
+    return (fc_packed){w->stride_w * width, w->dilation_h * line, w->dilation_w * width};
 }
 
 static fc_packed pack_gathered(const fc_window *w, const fc_reader *x, const fc_block *b, int64_t c, int64_t channels,
-                               char *dst, ptrdiff_t *row_at) {
-    const int64_t tap = b->rows * b->columns * channels;
+                               int64_t width, char *dst, ptrdiff_t *row_at) {
+    const int64_t tap = b->rows * b->columns * width;
     const size_t size = fc_dtype_size(x->to);
     for (int64_t j = 0; j < b->rows; j++) {
         const int64_t n = (b->row + j) / w->p, p = (b->row + j) % w->p;
-        row_at[j] = j * b->columns * channels;
+        row_at[j] = j * b->columns * width;
         for (int64_t r = 0; r < w->r; r++)
             for (int64_t s = 0; s < w->s; s++)
                 fc_read_line(x, w->h, w->w, n, p * w->stride_h - w->top + r * w->dilation_h,
                              b->q * w->stride_w - w->left + s * w->dilation_w, w->stride_w, b->columns, c, channels,
-                             dst + (size_t)((r * w->s + s) * tap + row_at[j]) * size, channels);
+                             dst + (size_t)((r * w->s + s) * tap + row_at[j]) * size, width);
     }
-    return (fc_packed){.gathered = 1, .channels = channels, .pixel = channels, .tap_row = w->s * tap, .tap_column = tap};
+    return (fc_packed){width, w->s * tap, tap};
 }
 
 fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, int64_t c, int64_t channels,
-                        void *scratch, ptrdiff_t *row_at) {
+                        int64_t width, void *scratch, ptrdiff_t *row_at) {
     if (gathered_size(w, block->rows, block->columns) < lines_size(w, block->rows, block->columns))
-        return pack_gathered(w, x, block, c, channels, scratch, row_at);
-    return pack_lines(w, x, block, c, channels, scratch, row_at);
+        return pack_gathered(w, x, block, c, channels, width, scratch, row_at);
+    return pack_lines(w, x, block, c, channels, width, scratch, row_at);
 }

@@ -33,23 +33,21 @@ typedef struct fc_block {
     int64_t row, rows, q, columns;
 } fc_block;
 
-/* Where a packed block keeps what. Offsets count elements of the scratch array. */
+/* The distances in a packed block, in elements: from output column to output column, from tap to tap. */
 typedef struct fc_packed {
-    int gathered;
-    int64_t channels;
-    ptrdiff_t pixel;             /* from output column to output column */
-    ptrdiff_t tap_row, tap_column;
+    ptrdiff_t pixel, tap_row, tap_column;
 } fc_packed;
 
 /* A kernel one pixel high or wide reads only every stride-th pixel: drop the others from the view. */
 void fc_drop_unread(fc_window *w, fc_array *x);
 
 /* Elements that a packed block of this many rows and columns needs, in the form fc_pack_block will take. */
-int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t channels);
+int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t width);
 
-/* Pack channels [c, c + channels) of a block; row_at[rows] receives the offset of each output row's first pixel. */
+/* Pack channels [c, c + channels) of a block, `width` >= channels numbers a pixel; row_at[rows] receives the offset of
+ * each output row's first pixel. */
 fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, int64_t c, int64_t channels,
-                        void *scratch, ptrdiff_t *row_at);
+                        int64_t width, void *scratch, ptrdiff_t *row_at);
 
 /* dst[i][0..width) = channels [c, c + channels) of pixel (n, row, column + i*step), zeros behind them; zeros for
  * pixels outside the image. 0 <= i < count. */

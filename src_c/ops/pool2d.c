@@ -140,10 +140,11 @@ static int place_fits(const fc_pool2d *g, fc_dtype dtype) {
 
 fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
                         const int64_t indices_stride[4]) {
-    if (!fc_is_compute_type(y->dtype) || x->dtype != y->dtype) return FC_BAD_DTYPE;
+    if (!fc_is_compute_type(y->dtype)) return FC_BAD_DTYPE;
     job j = {.g = g, .x = x, .y = y, .indices = indices, .indices_stride = indices_stride, .maximum = 1};
     j.kernels = place_fits(g, y->dtype) ? fc_kernels_for(y->dtype) : fc_reference_kernels(y->dtype);
-    j.in_place = g->c == 1 || (x->stride[3] == 1 && y->stride[3] == 1 && (indices == NULL || indices_stride[3] == 1));
+    j.in_place = x->dtype == y->dtype && (g->c == 1 || (x->stride[3] == 1 && y->stride[3] == 1 &&
+                                                         (indices == NULL || indices_stride[3] == 1)));
     return run(&j);
 }
 

@@ -12,8 +12,9 @@ static void F(tile)(const fc_tile *t, int rows, const void *a_, const ptrdiff_t 
     T *c = c_;
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
-            T sum = 0;
-            for (int64_t l = 0; l < t->terms; l++) sum += a[a_row[i] + t->a_term[l]] * b[l * t->width + j];
+            T chain[2] = {0, 0};
+            for (int64_t l = 0; l < t->terms; l++) chain[l % 2] += a[a_row[i] + t->a_term[l]] * b[l * t->width + j];
+            T sum = chain[0] + chain[1];
             if (t->accumulate) sum += c[c_row[i] + j];
             if (bias != NULL) sum += bias[j];
             c[c_row[i] + j] = F(epilogue)(sum, t->activation);

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { FC_SUM_CHAIN = 16, FC_SUM_LEVELS = 4 };
+
 typedef struct fc_pool_run {
     int64_t pixels, channels;
     int64_t rows, columns;           /* of the window */
@@ -27,7 +29,9 @@ typedef struct fc_pool_run {
  * else the earlier stays. indices[i*indices_step + j] = where it was. */
 typedef void (*fc_max_pool_fn)(const fc_pool_run *run, const void *x, void *y);
 
-/* y[i*y_step + j] = sum of the window / divisor; rows are summed first, then their sums: short chains, small errors. */
+/* y[i*y_step + j] = sum of the window / divisor. The numbers of a window are added in row-major order, FC_SUM_CHAIN of
+ * them, then as many of such sums, and so on, FC_SUM_LEVELS deep: the chains stay short, so the error of a mean over a
+ * million pixels stays near one rounding. */
 typedef void (*fc_avg_pool_fn)(const fc_pool_run *run, const void *x, void *y);
 
 /* window[u][v] += y[i*y_step + j] / divisor: the transpose of the average; x is read and written. */

@@ -49,14 +49,27 @@ static void F(max_pool)(const fc_pool_run *run, const void *x_, void *y_) {
     }
 }
 
-FC_INLINE F(v) F(sum_window)(const fc_pool_run *run, const T *x, int n) {
-    F(v) sum = F(zero)();
-    for (int64_t u = 0; u < run->rows; u++) {
-        F(v) row_sum = F(zero)();
-        for (int64_t v = 0; v < run->columns; v++)
-            row_sum = F(add)(row_sum, F(load_some)(x + u * run->row_step + v * run->column_step, n));
-        sum = F(add)(sum, row_sum);
+/* Move full chains to the level above. `added` is a multiple of FC_SUM_CHAIN. */
+static void F(carry)(F(v) sums[FC_SUM_LEVELS], int64_t added) {
+    for (int level = 0; level + 1 < FC_SUM_LEVELS && added % FC_SUM_CHAIN == 0; level++, added /= FC_SUM_CHAIN) {
+        sums[level + 1] = F(add)(sums[level + 1], sums[level]);
+        sums[level] = F(zero)();
     }
+}
+
+FC_INLINE F(v) F(sum_window)(const fc_pool_run *run, const T *x, int n) {
+    F(v) sums[FC_SUM_LEVELS];
+    FC_UNROLL
+    for (int level = 0; level < FC_SUM_LEVELS; level++) sums[level] = F(zero)();
+    int64_t added = 0;
+    for (int64_t u = 0; u < run->rows; u++)
+        for (int64_t v = 0; v < run->columns; v++) {
+            sums[0] = F(add)(sums[0], F(load_some)(x + u * run->row_step + v * run->column_step, n));
+            if (++added % FC_SUM_CHAIN == 0) F(carry)(sums, added);
+        }
+    F(v) sum = sums[0];
+    FC_UNROLL
+    for (int level = 1; level < FC_SUM_LEVELS; level++) sum = F(add)(sum, sums[level]);
     return sum;
 }
 
