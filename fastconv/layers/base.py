@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The layer contract: all that a model knows of a layer."""
+
+import numpy as np
+
+
+class Layer:
+    """One step of a network. Arrays carry the batch axis first, shapes leave it out.
+
+    - ``output_shape(input_shape)``: shape of one result; ValueError where the layer does not fit.
+    - ``forward(x, training)``: the result. With ``training=True`` the layer keeps what its
+      ``backward`` will need, until the next forward pass that trains.
+    - ``backward(grad_y)``: writes ``gradients`` and returns the gradient of ``x``, or None while
+      ``needs_input_gradient`` is False (in the first layer of a model that trains).
+    - ``parameters``, ``gradients``: name to array. Both are empty until the input shape is known:
+      a model fills them with views of its two buffers, a layer by itself at its first forward.
+
+    During a training step the model lends its layers a ``workspace``: results then lie in buffers
+    that the next step overwrites, and ``grad_y`` may be overwritten. At all other times every
+    result is a fresh array and no argument is written.
+    """
+
+    config_names = ()  # the constructor arguments that a model file stores
+    owner = None  # the model that the layer is part of
+    needs_input_gradient = True
+    workspace = None
+
+    def __init__(self, *, name=None, input_shape=None, layout=None):
+        self.name = name
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.layout = layout  # None: that of the model, "NHWC" without one
+        self.parameters, self.gradients = {}, {}
+
+    def output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def parameter_shapes(self, input_shape):
+        """Name to shape of the arrays that the layer learns, in the order they lie in memory."""
+        return {}
+
+    def initialize(self, rng, input_shape, before_relu=False):
+        """Fill ``parameters`` from ``rng``; ``before_relu``: a ReLU follows the layer."""
+
+    def build(self, input_shape, dtype=np.float32, rng=None):
+        """Allocate and initialise the parameters of a layer that is used without a model."""
+        self.output_shape(input_shape)
+        shapes = self.parameter_shapes(input_shape)
+        self.parameters = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
+        self.gradients = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
+        self.initialize(np.random.default_rng() if rng is None else rng, input_shape)
+
+    def forward(self, x, training=False):
+        raise NotImplementedError
+
+    def backward(self, grad_y):
+        raise NotImplementedError
+
+    def config(self):
+        return {name: getattr(self, name) for name in self.config_names}
+
+    def require_parameters(self, x):
+        """Make the parameters at the first forward pass, of the precision of ``x``."""
+        if self.parameters:
+            return
+        if self.owner is not None:
+            self.owner.build()
+        else:
+            self.build(x.shape[1:], np.float64 if x.dtype == np.float64 else np.float32)
+
+    def buffer(self, key, shape, dtype):
+        """Buffer of the workspace for the result ``key``; None, for a fresh array, without one."""
+        if self.workspace is None:
+            return None
+        return self.workspace.array((self.name, key), shape, dtype)
+
+    def gradient_buffer(self, shape, dtype):
+        """Like ``buffer``, for the gradient that ``backward`` returns."""
+        return None if self.workspace is None else self.workspace.gradient(shape, dtype)
+
+    def __getstate__(self):
+        """State for a copy: without what ``forward`` keeps for ``backward``."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}

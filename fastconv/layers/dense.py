@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The fully connected layer."""
+
+from fastconv import ops
+from fastconv.arguments import boolean, keras_names, one_of, positive_integer
+from fastconv.initializers import INITIALIZERS, fill
+from fastconv.layers.activation import (
+    FUSED,
+    RELU_LIKE,
+    activation_gradient,
+    activation_name,
+    softmax,
+)
+from fastconv.layers.base import Layer
+
+
+class Dense(Layer):
+    """activation(x @ weight + bias) over the last axis: (..., C) to (..., units).
+
+    ``activation``: None, "relu", "leaky_relu", "tanh", "sigmoid", which are fused into the product,
+    or "softmax". ``init`` as in Conv2D. Keras's spelling ``use_bias`` is understood.
+    """
+
+    config_names = ("units", "activation", "bias", "init")
+
+    @keras_names(use_bias="bias")
+    def __init__(self, units, activation=None, bias=True, *, init="auto", **common):
+        super().__init__(**common)
+        self.units = positive_integer(units, "units")
+        self.activation = activation_name(activation, (*FUSED, "softmax"))
+        self.bias = boolean(bias, "bias")
+        self.init = one_of(INITIALIZERS, init, "init")
+
+    def output_shape(self, input_shape):
+        if not input_shape:
+            raise ValueError("Dense takes arrays (N, ..., C), got one without C")
+        return (*input_shape[:-1], self.units)
+
+    def parameter_shapes(self, input_shape):
+        shapes = {"weight": (input_shape[-1], self.units)}
+        if self.bias:
+            shapes["bias"] = (self.units,)
+        return shapes
+
+    def initialize(self, rng, input_shape, before_relu=False):
+        weight, bias = self.parameters["weight"], self.parameters.get("bias")
+        before_relu = before_relu or self.activation in RELU_LIKE
+        fill(weight, bias, rng, self.init, *weight.shape, before_relu)
+
+    def forward(self, x, training=False):
+        y = self.logits(x, training)
+        if self.activation == "softmax":
+            y = softmax(y, out=y)
+        if training:
+            self._y = y
+        return y
+
+    def backward(self, grad_y):
+        return self.logits_backward(activation_gradient(self, grad_y, self._y))
+
+    def logits(self, x, training=False):
+        """What ``forward`` gives, without a softmax, for a loss that contains the softmax."""
+        self.require_parameters(x)
+        y = ops.linear(
+            x,
+            self.parameters["weight"],
+            self.parameters.get("bias"),
+            activation=self.activation if self.activation in FUSED else None,
+            out=self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if training else None,
+        )
+        if training:
+            self._x = x
+        return y
+
+    def logits_backward(self, grad_logits):
+        ops.linear_backward_weight(grad_logits, self._x, out=self.gradients["weight"])
+        if self.bias:
+            ops.linear_backward_bias(grad_logits, out=self.gradients["bias"])
+        if not self.needs_input_gradient:
+            return None
+        out = self.gradient_buffer(self._x.shape, grad_logits.dtype)
+        return ops.linear_backward_input(grad_logits, self.parameters["weight"], out=out)

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks: ``Sequential`` is a fold over its layers, forward and back."""
+
+import itertools
+import math
+import numbers
+import re
+import threading
+
+import numpy as np
+
+from fastconv import serialization
+from fastconv.arguments import positive_integer
+from fastconv.layers.activation import RELU_LIKE
+from fastconv.layers.base import Layer
+from fastconv.summary import summary_table
+from fastconv.training import Trainable
+
+BUILDING = threading.RLock()  # the first call of a model may come from several threads at once
+LAYER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
+class Sequential(Trainable):
+    """A stack of layers, each fed with the result of the one before.
+
+    ``layers``: layers to add at once. ``input_shape``: shape of one input, without the batch axis;
+    it may be given on the first layer instead, or left to the first data. ``layout``: "NHWC" or
+    "NCHW", of images and weights. ``seed``: an integer or a NumPy Generator; one seed is one
+    network, one order of batches and one sequence of dropouts. ``dtype``: float32 or float64, of
+    the parameters and of all arithmetic; inputs are converted to it.
+
+    Arrays that a method returns belong to the caller; no later call overwrites them.
+    """
+
+    def __init__(self, layers=None, *, input_shape=None, layout="NHWC", seed=None, dtype=np.float32):
+        if layout not in ("NHWC", "NCHW"):
+            raise ValueError(f'layout must be "NHWC" or "NCHW", got {layout!r}')
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
+        self.layout = layout
+        self.layers, self._names = [], set()
+        self.input_shape = None if input_shape is None else checked_shape(input_shape)
+        self._shapes = []  # of the layers' results, once the input shape is known
+        self._seed = seed_sequence(seed)
+        self._initialized = 0  # layers whose parameters are set
+        self._parameters = self._gradients = np.empty(0, self.dtype)
+        self._y_shape = None  # of the last forward pass that trains
+        super().__init__(self._generator(0))
+        for layer in layers or ():
+            self.add(layer)
+
+    def _generator(self, *key):
+        """The random generator of one purpose: 0 training, (1, index) a layer."""
+        sequence = np.random.SeedSequence(self._seed.entropy, spawn_key=key)
+        return np.random.default_rng(sequence)
+
+    # Structure
+
+    def add(self, layer):
+        """Append a layer. A layer belongs to one model and stands in it once."""
+        if not isinstance(layer, Layer):
+            raise TypeError(f"a model is made of layers, got {layer!r}")
+        if layer.owner is not None:
+            raise ValueError(f"layer {layer.name!r} is part of a model already: make a new one")
+        if layer.layout not in (None, self.layout):
+            raise ValueError(f"the layer's layout is {layer.layout}, the model's {self.layout}")
+        name, input_shape = self._name_for(layer), self._input_shape_for(layer)
+        layout, layer.layout = layer.layout, self.layout
+        try:
+            shape = None if input_shape is None else layer.output_shape(input_shape)
+        except (TypeError, ValueError) as error:
+            layer.layout = layout
+            error.add_note(f"in layer {name!r} of the model")
+            raise
+        if shape is not None:
+            self.input_shape = input_shape if not self.layers else self.input_shape
+            self._shapes.append(shape)
+        layer.name, layer.owner = name, self
+        self._names.add(name)
+        self.layers.append(layer)
+
+    def _name_for(self, layer):
+        if layer.name is None:
+            kind = snake_case(type(layer).__name__)
+            names = itertools.chain([kind], (f"{kind}_{count}" for count in itertools.count(1)))
+            return next(name for name in names if name not in self._names)
+        if not isinstance(layer.name, str) or not LAYER_NAME.fullmatch(layer.name):
+            raise ValueError(f"a layer's name is 1 to 100 letters, digits and _.-, got {layer.name!r}")
+        if layer.name in self._names:
+            raise ValueError(f"there is a layer {layer.name!r} already")
+        return layer.name
+
+    def _input_shape_for(self, layer):
+        """Shape that ``layer`` is fed with as the next layer, None while it is unknown."""
+        if layer.input_shape is None:
+            return self.output_shape
+        given = checked_shape(layer.input_shape)
+        if given != self.output_shape and (self.layers or self.input_shape is not None):
+            raise ValueError(f"input_shape={given}, but the layer is fed with {self.output_shape}")
+        return given
+
+    @property
+    def output_shape(self):
+        """Shape of one result, without the batch axis; None while the input shape is unknown."""
+        return self._shapes[-1] if self._shapes else self.input_shape
+
+    def build(self, input_shape=None):
+        """Make the parameters; ``input_shape`` is needed where no layer has told it."""
+        if not self.layers:
+            raise ValueError("the model has no layers")
+        if self._initialized == len(self.layers):
+            return
+        with BUILDING:
+            if self.input_shape is None:
+                if input_shape is None:
+                    raise ValueError("the input shape is unknown: give it to the first layer")
+                self._fix_input_shape(checked_shape(input_shape))
+            self._build_new_layers()
+
+    def _build_new_layers(self):
+        new = range(self._initialized, len(self.layers))
+        empty = [index for index in new if not self.layers[index].parameters]
+        if not new:  # another thread has built them
+            return
+        self._allocate()
+        for index in empty:
+            self._initialize(index)
+        if self.optimizer is not None:
+            self.optimizer.reset()  # its state belongs to other parameters
+        self._initialized = len(self.layers)
+
+    def _fix_input_shape(self, input_shape):
+        shapes = [input_shape]
+        for layer in self.layers:
+            shapes.append(layer.output_shape(shapes[-1]))
+        self.input_shape, self._shapes = input_shape, shapes[1:]
+
+    def parameter_shapes(self):
+        """Name ("conv2d/weight") to shape of all parameters, which need not exist yet."""
+        return {
+            f"{layer.name}/{name}": shape
+            for layer, input_shape in zip(self.layers, self._input_shapes(), strict=True)
+            for name, shape in layer.parameter_shapes(input_shape).items()
+        }
+
+    def allocate(self):
+        """Make the parameters, all zero."""
+        self._allocate()
+        self._initialized = len(self.layers)
+
+    def _allocate(self):
+        """Give all parameters one new buffer, all gradients another. Parameters that a layer holds
+        keep their values, the others are zero."""
+        specs = [layer.parameter_shapes(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
+        for layer, spec in zip(self.layers, specs, strict=True):
+            held = {name: array.shape for name, array in layer.parameters.items()}
+            if held and held != spec:
+                raise ValueError(f"layer {layer.name!r} holds arrays {held}, here it needs {spec}")
+        size = sum(math.prod(shape) for spec in specs for shape in spec.values())
+        self._parameters = np.zeros(size, self.dtype)
+        self._gradients = np.zeros(size, self.dtype)
+        offset = 0
+        for layer, spec in zip(self.layers, specs, strict=True):
+            for name, shape in spec.items():
+                part = slice(offset, offset + math.prod(shape))
+                offset = part.stop
+                view = self._parameters[part].reshape(shape)
+                if name in layer.parameters:
+                    view[...] = layer.parameters[name]
+                layer.parameters[name] = view
+                layer.gradients[name] = self._gradients[part].reshape(shape)
+
+    def _initialize(self, index):
+        layer, following = self.layers[index], self.layers[index + 1 :][:1]
+        before_relu = any(getattr(next_, "activation", None) in RELU_LIKE for next_ in following)
+        input_shape = self._shapes[index - 1] if index else self.input_shape
+        layer.initialize(self._generator(1, index), input_shape, before_relu)
+
+    def _input_shapes(self):
+        return [self.input_shape, *self._shapes[:-1]]
+
+    def __setstate__(self, state):
+        """Copies and unpickled models: bring the arrays back into two buffers."""
+        self.__dict__.update(state)
+        self._y_shape = None  # layers leave what backward needs behind
+        if self._initialized == len(self.layers):
+            self._allocate()
+
+    @property
+    def parameters(self):
+        """Name ("conv2d/weight") to array; all are views of one buffer, and writable."""
+        return self._named("parameters")
+
+    @property
+    def gradients(self):
+        """Name to gradient of the last backward pass; all are views of one buffer."""
+        return self._named("gradients")
+
+    def _named(self, kind):
+        if self.layers and self.input_shape is not None:
+            self.build()
+        return {f"{layer.name}/{name}": array for layer in self.layers for name, array in getattr(layer, kind).items()}
+
+    def count_params(self):
+        """Number of learned values."""
+        self.build()
+        return self._parameters.size
+
+    def summary(self, print_fn=print):
+        """Print the layers with the shapes of their results and their parameter counts."""
+        print_fn(summary_table(self.layers, self.input_shape, self._shapes))
+
+    # Passes
+
+    def forward(self, x, training=False):
+        """Result for a batch ``x``; with ``training=True`` ready for ``backward``."""
+        return self._forward(self._input(x), training)
+
+    def backward(self, grad_y):
+        """Gradient of the last ``forward(x, training=True)``: fills ``gradients`` and returns the
+        gradient of x. ``grad_y`` has the shape of that pass's result."""
+        grad_y = np.asarray(grad_y, dtype=self.dtype)
+        if self._y_shape is None:
+            raise RuntimeError("backward needs a forward(x, training=True) before it")
+        if grad_y.shape != self._y_shape:
+            raise ValueError(f"grad_y must have the shape {self._y_shape}, got {grad_y.shape}")
+        return self._backward(grad_y)
+
+    def save(self, path):
+        """Write architecture, parameters and the arguments of ``compile``, not the optimiser's
+        state, to a model file. An existing file is replaced in one step or not at all."""
+        serialization.save(self, path)
+
+    def _forward(self, x, training, logits=False):
+        for layer in self.layers[:-1]:
+            x = layer.forward(x, training)
+        last = self.layers[-1]
+        y = last.logits(x, training) if logits else last.forward(x, training)
+        if training:
+            self._y_shape = y.shape
+        return y
+
+    def _backward(self, grad, logits=False, first=0):
+        """Fold back from the last layer to the layer of index ``first``."""
+        for index in reversed(range(first, len(self.layers))):
+            layer = self.layers[index]
+            at_logits = logits and index == len(self.layers) - 1
+            grad = layer.logits_backward(grad) if at_logits else layer.backward(grad)
+        return grad
+
+    def _check_input(self, x):
+        """Build for ``x`` where that is still to be done; raise where it does not suit."""
+        if x.dtype.kind not in "biuf":
+            raise TypeError(f"x must be an array of real numbers, got {x.dtype}")
+        self.build(x.shape[1:])
+        if x.shape[1:] != self.input_shape:
+            hint = f" (the model's layout is {self.layout})" if x.ndim == 4 else ""
+            if x.shape == self.input_shape:
+                hint = ": for one input write x[None]"
+            expected = ", ".join(map(str, ("N", *self.input_shape)))
+            raise ValueError(f"x must have the shape ({expected}), got {x.shape}{hint}")
+
+    def _input(self, x, workspace=None):
+        """``x`` checked, in the model's dtype."""
+        x = np.asarray(x)
+        self._check_input(x)
+        if x.dtype == self.dtype:
+            return x
+        if workspace is None:
+            return x.astype(self.dtype)
+        converted = workspace.array("x", x.shape, self.dtype)
+        converted[...] = x
+        return converted
+
+
+def load(path):
+    """The model that ``Sequential.save`` wrote. ValueError where the file is damaged, is no model
+    file, or its arrays are not those that its layers need."""
+    return serialization.load(path, Sequential)
+
+
+def seed_sequence(seed):
+    if isinstance(seed, np.random.Generator):
+        seed = int(seed.integers(2**63))
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
+        raise TypeError(f"seed must be an integer, a Generator or None, got {seed!r}")
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+    return np.random.SeedSequence(seed)
+
+
+def checked_shape(shape):
+    """``shape`` as a tuple of positive integers."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"input_shape must be a tuple, got {shape!r}")
+    if not shape:
+        raise ValueError("inputs need at least one axis besides the batch")
+    return tuple(positive_integer(size, "input_shape") for size in shape)
+
+
+def snake_case(name):
+    """Keras's name of a layer class: MaxPooling2D to max_pooling2d."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()

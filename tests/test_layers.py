@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Layers: gradients against central differences, shapes, arguments, initial weights, buffers."""
+
+import numpy as np
+import pytest
+from gradients import assert_close, central_differences
+
+import fastconv as fc
+from fastconv import layers
+from fastconv.layers.workspace import Workspace
+
+IMAGE = (5, 6, 4)  # height, width, channels
+VECTOR = (7,)
+
+# name -> (constructor of the layer for a layout, shape of one input in NHWC)
+CASES = {
+    "conv": (lambda **kw: layers.Conv2D(3, 3, **kw), IMAGE),
+    "conv_geometry": (
+        lambda **kw: layers.Conv2D(6, (3, 2), (2, 1), ((1, 2), (0, 1)), dilation=(1, 2), groups=2, **kw),
+        IMAGE,
+    ),
+    "conv_same_no_bias": (lambda **kw: layers.Conv2D(3, 3, 2, "same", bias=False, **kw), IMAGE),
+    "conv_relu": (lambda **kw: layers.Conv2D(3, 3, activation="relu", **kw), IMAGE),
+    "conv_leaky_relu": (lambda **kw: layers.Conv2D(3, 3, activation="leaky_relu", **kw), IMAGE),
+    "conv_tanh": (lambda **kw: layers.Conv2D(3, 3, activation="tanh", **kw), IMAGE),
+    "conv_sigmoid": (lambda **kw: layers.Conv2D(3, 3, activation="sigmoid", **kw), IMAGE),
+    "depthwise": (
+        lambda **kw: layers.DepthwiseConv2D(3, padding=1, depth_multiplier=2, activation="relu", **kw),
+        IMAGE,
+    ),
+    "max_pooling": (lambda **kw: layers.MaxPooling2D(2, **kw), IMAGE),
+    "max_pooling_overlap": (
+        lambda **kw: layers.MaxPooling2D(3, 2, 1, ceil_mode=True, **kw),
+        IMAGE,
+    ),
+    "average_pooling": (lambda **kw: layers.AveragePooling2D(2, **kw), IMAGE),
+    "average_pooling_same": (lambda **kw: layers.AveragePooling2D(3, 2, "same", **kw), IMAGE),
+    "average_pooling_divisor": (
+        lambda **kw: layers.AveragePooling2D((2, 3), 1, (1, 0), divisor_override=5, **kw),
+        IMAGE,
+    ),
+    "global_average": (lambda **kw: layers.GlobalAveragePooling2D(**kw), IMAGE),
+    "flatten": (lambda **kw: layers.Flatten(**kw), IMAGE),
+    "dense": (lambda **kw: layers.Dense(5, **kw), VECTOR),
+    "dense_no_bias_relu": (lambda **kw: layers.Dense(5, "relu", bias=False, **kw), VECTOR),
+    "dense_sigmoid": (lambda **kw: layers.Dense(5, "sigmoid", **kw), VECTOR),
+    "dense_softmax": (lambda **kw: layers.Dense(5, "softmax", **kw), VECTOR),
+    "dense_last_axis": (lambda **kw: layers.Dense(5, "tanh", **kw), (3, 4)),
+    "relu": (lambda **kw: layers.ReLU(**kw), IMAGE),
+    "softmax": (lambda **kw: layers.Softmax(**kw), VECTOR),
+    "activation_leaky_relu": (lambda **kw: layers.Activation("leaky_relu", **kw), VECTOR),
+    "activation_tanh": (lambda **kw: layers.Activation("tanh", **kw), VECTOR),
+    "activation_sigmoid": (lambda **kw: layers.Activation("sigmoid", **kw), VECTOR),
+    "activation_none": (lambda **kw: layers.Activation(None, **kw), VECTOR),
+    "rescaling": (lambda **kw: layers.Rescaling(0.3, -1.5, **kw), IMAGE),
+}
+
+
+def make(case, layout="NHWC", dtype=np.float64, batch=2):
+    """The layer of a case with its parameters, and an input."""
+    constructor, shape = CASES[case]
+    if len(shape) == 3 and layout == "NCHW":
+        shape = (shape[2], *shape[:2])
+    layer = constructor(layout=layout)
+    layer.name = case
+    rng = np.random.default_rng(7)
+    layer.build(shape, dtype, rng)
+    for array in layer.parameters.values():
+        array[...] = rng.normal(size=array.shape)
+    return layer, rng.normal(size=(batch, *shape)).astype(dtype)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_those_of_central_differences(case, layout):
+    layer, x = make(case, layout)
+    r = np.random.default_rng(8).normal(size=layer.forward(x).shape)
+    y = layer.forward(x, training=True)
+    grad_y = r.copy()
+    grad_x = layer.backward(grad_y)
+
+    def loss():
+        return float(np.sum(layer.forward(x) * r))
+
+    assert np.array_equal(y, layer.forward(x)), "training changes the result"
+    assert np.array_equal(grad_y, r), "backward wrote into its argument"
+    assert_close(grad_x, central_differences(loss, x), "gradient of x")
+    assert layer.gradients.keys() == layer.parameters.keys()
+    for name, parameter in layer.parameters.items():
+        assert_close(layer.gradients[name], central_differences(loss, parameter), name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_output_shape_is_the_shape_of_the_output(case, layout):
+    layer, x = make(case, layout)
+    assert layer.forward(x).shape == (2, *layer.output_shape(x.shape[1:]))
+    shapes = {name: array.shape for name, array in layer.parameters.items()}
+    assert shapes == layer.parameter_shapes(x.shape[1:])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_float32_stays_float32(case):
+    layer, x = make(case, dtype=np.float32)
+    y = layer.forward(x, training=True)
+    assert y.dtype == layer.backward(np.ones_like(y)).dtype == np.float32
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_workspace_changes_no_bit(case, layout, dtype):
+    layer, x = make(case, layout, dtype)
+    y = layer.forward(x, training=True)
+    grad_x = layer.backward(np.ones_like(y))
+    gradients = {name: array.copy() for name, array in layer.gradients.items()}
+    layer.workspace = Workspace()
+    for _ in range(2):
+        assert np.array_equal(layer.forward(x, training=True), y)
+        assert np.array_equal(layer.backward(np.ones_like(y)), grad_x)
+        for name, array in layer.gradients.items():
+            assert np.array_equal(array, gradients[name])
+
+
+@pytest.mark.parametrize("case", ["conv", "depthwise", "dense"])
+def test_the_gradient_of_the_input_can_be_left_out(case):
+    layer, x = make(case)
+    y = layer.forward(x, training=True)
+    layer.backward(np.ones_like(y))
+    gradients = {name: array.copy() for name, array in layer.gradients.items()}
+    layer.needs_input_gradient = False
+    for array in layer.gradients.values():
+        array[...] = np.nan
+    assert layer.backward(np.ones_like(y)) is None
+    for name, array in layer.gradients.items():
+        assert np.array_equal(array, gradients[name])
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
+def test_a_fused_activation_is_the_activation_layer(name):
+    fused, x = make("conv", dtype=np.float64)
+    plain, _ = make("conv", dtype=np.float64)
+    fused.activation = name
+    expected = layers.Activation(name).forward(plain.forward(x))
+    np.testing.assert_allclose(fused.forward(x), expected, rtol=1e-14, atol=1e-14)
+
+
+def test_activations_at_the_edges():
+    x = np.array([[-1e30, -3.0, 0.0, 2.0, 1e30, np.nan]], np.float32)
+    apply = {name: layers.Activation(name).forward(x)[0] for name in ("relu", "leaky_relu", "sigmoid")}
+    np.testing.assert_array_equal(apply["relu"], np.float32([0, 0, 0, 2, 1e30, np.nan]))
+    np.testing.assert_array_equal(apply["leaky_relu"], np.float32([-1e28, -0.03, 0, 2, 1e30, np.nan]))
+    sigmoid = 1 / (1 + np.exp(-np.float64([-3, 0, 2])))
+    np.testing.assert_allclose(apply["sigmoid"][1:4], sigmoid, rtol=1e-6)
+    assert apply["sigmoid"][0] == 0 and apply["sigmoid"][4] == 1 and np.isnan(apply["sigmoid"][5])
+
+
+def test_softmax_of_large_numbers():
+    y = layers.Softmax().forward(np.float32([[1e30, 1e30], [-1e4, 0], [1000, 999]]))
+    np.testing.assert_allclose(y, [[0.5, 0.5], [0, 1], [0.7310586, 0.26894143]], rtol=1e-6)
+
+
+def test_dropout():
+    layer = layers.Dropout(0.25)
+    layer.rng = np.random.default_rng(3)
+    x = np.full((200, 500), 3.0, np.float32)
+    assert layer.forward(x) is x, "it must do nothing outside of training"
+    y = layer.forward(x, training=True)
+    assert set(np.unique(y)) == {0.0, 4.0}
+    assert abs((y == 0).mean() - 0.25) < 0.01
+    np.testing.assert_array_equal(layer.backward(np.full_like(x, 6)), 2 * y)
+    assert not np.array_equal(layer.forward(x, training=True), y), "the same values dropped again"
+
+
+def test_initial_weights_follow_what_comes_after():
+    def limit(layer, **kw):
+        layer.build((9, 9, 50) if isinstance(layer, layers.Conv2D) else (450,), **kw)
+        weight = layer.parameters["weight"]
+        assert np.all(layer.parameters["bias"] == 0)
+        assert abs(weight.mean()) < 0.05 * abs(weight).max()
+        return abs(weight).max()
+
+    fan_in, fan_out = 9 * 50, 9 * 80
+    he, glorot = np.sqrt(6 / fan_in), np.sqrt(6 / (fan_in + fan_out))
+    assert 0.99 * he < limit(layers.Conv2D(80, 3, activation="relu")) <= he
+    assert 0.99 * glorot < limit(layers.Conv2D(80, 3)) <= glorot
+    assert 0.99 * glorot < limit(layers.Conv2D(80, 3, activation="tanh")) <= glorot
+    grouped = np.sqrt(6 / (fan_in / 5 + fan_out / 5))  # each filter sees, each channel feeds, a fifth
+    assert 0.99 * grouped < limit(layers.Conv2D(80, 3, groups=5)) <= grouped
+    assert 0.99 * np.sqrt(6 / 450) < limit(layers.Dense(80, "relu")) <= np.sqrt(6 / 450)
+    assert 0.99 * np.sqrt(6 / 530) < limit(layers.Dense(80)) <= np.sqrt(6 / 530)
+
+
+def test_initial_weights_of_keras_and_pytorch():
+    def ranges(layer, shape):
+        layer.build(shape, rng=np.random.default_rng(0))
+        return [abs(layer.parameters[name]).max() for name in ("weight", "bias")]
+
+    for layer, shape, fan_in, fan_out in (
+        (layers.Conv2D, (9, 9, 50), 450, 2700),
+        (layers.Dense, (450,), 450, 300),
+    ):
+        arguments = (300, 3) if layer is layers.Conv2D else (300,)
+        weight, bias = ranges(layer(*arguments, activation="relu", init="keras"), shape)
+        glorot = np.sqrt(6 / (fan_in + fan_out))
+        assert 0.99 * glorot < weight <= glorot and bias == 0
+        weight, bias = ranges(layer(*arguments, activation="relu", init="torch"), shape)
+        limit = 1 / np.sqrt(fan_in)
+        assert 0.99 * limit < weight <= limit and 0.97 * limit < bias <= limit
+
+
+def test_initial_weights_do_not_depend_on_the_layout():
+    weights = []
+    for layout, shape in (("NHWC", (5, 5, 4)), ("NCHW", (4, 5, 5))):
+        layer = layers.Conv2D(6, (3, 2), groups=2, layout=layout)
+        layer.build(shape, rng=np.random.default_rng(1))
+        weights.append(layer.parameters["weight"])
+    np.testing.assert_array_equal(weights[0], weights[1].transpose(2, 3, 1, 0))
+
+
+def test_a_layer_by_itself_makes_its_parameters_at_the_first_call():
+    layer = layers.Conv2D(4, 3, activation="relu")
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3))
+    y = layer.forward(x.astype(np.float32))
+    expected = fc.conv2d(
+        x.astype(np.float32),
+        layer.parameters["weight"],
+        layer.parameters["bias"],
+        activation="relu",
+    )
+    assert np.array_equal(y, expected) and y.dtype == np.float32
+    assert layers.Dense(3).forward(x[:, 0, 0]).dtype == np.float64
+
+
+def test_keras_spellings():
+    layer = layers.Conv2D(4, kernel_size=3, strides=(2, 2), padding="same", use_bias=False, dilation_rate=1)
+    assert (layer.stride, layer.bias, layer.dilation) == ((2, 2), False, (1, 1))
+    assert layers.DepthwiseConv2D(3, strides=2, dilation_rate=1, use_bias=True).stride == (2, 2)
+    pool = layers.MaxPooling2D(pool_size=(2, 3), strides=1)
+    assert (pool.kernel_size, pool.stride) == ((2, 3), (1, 1))
+    assert layers.AveragePooling2D(pool_size=3).stride == (3, 3)
+    assert layers.Dense(4, use_bias=False).bias is False
+    assert layers.Conv2D(4, 3, activation="linear").activation is None
+
+
+WRONG_ARGUMENTS = {
+    "both strides": (lambda: layers.Conv2D(4, 3, stride=1, strides=1), TypeError, "strides"),
+    "both, by position": (lambda: layers.MaxPooling2D(2, pool_size=2), TypeError, "pool_size"),
+    "both biases": (lambda: layers.Dense(4, bias=True, use_bias=True), TypeError, "use_bias"),
+    "float filters": (lambda: layers.Conv2D(4.0, 3), TypeError, "filters"),
+    "bool units": (lambda: layers.Dense(True), TypeError, "units"),
+    "string kernel": (lambda: layers.Conv2D(4, "3"), TypeError, "kernel_size"),
+    "no filters": (lambda: layers.Conv2D(0, 3), ValueError, "filters"),
+    "three strides": (lambda: layers.Conv2D(4, 3, (1, 1, 1)), ValueError, "stride"),
+    "zero pool": (lambda: layers.MaxPooling2D(0), ValueError, "kernel_size"),
+    "activation": (lambda: layers.Conv2D(4, 3, activation="rleu"), ValueError, "rleu"),
+    "softmax in conv": (lambda: layers.Conv2D(4, 3, activation="softmax"), ValueError, "softmax"),
+    "function": (lambda: layers.Activation(np.tanh), TypeError, "activation"),
+    "bias number": (lambda: layers.Dense(4, bias=1), TypeError, "bias"),
+    "rate 1": (lambda: layers.Dropout(1.0), ValueError, "rate"),
+    "rate text": (lambda: layers.Dropout("0.5"), TypeError, "rate"),
+    "scale": (lambda: layers.Rescaling(float("nan")), ValueError, "scale"),
+    "ceil mode": (lambda: layers.AveragePooling2D(2, ceil_mode=1), TypeError, "ceil_mode"),
+    "divisor": (lambda: layers.AveragePooling2D(2, divisor_override=0), ValueError, "divisor"),
+    "init": (lambda: layers.Dense(4, init="he"), ValueError, "init"),
+    "init function": (lambda: layers.Conv2D(4, 3, init=max), TypeError, "init"),
+    "unknown": (lambda: layers.Flatten(axis=1), TypeError, "axis"),
+    "flat image": (lambda: layers.Conv2D(4, 3).output_shape((28, 28)), ValueError, "28"),
+    "small image": (lambda: layers.Conv2D(4, 3).output_shape((2, 2, 1)), ValueError, "2"),
+    "groups": (lambda: layers.Conv2D(4, 3, groups=3).output_shape((5, 5, 3)), ValueError, "groups"),
+    "padding": (
+        lambda: layers.Conv2D(4, 3, padding="sam").output_shape((5, 5, 3)),
+        ValueError,
+        "sam",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARGUMENTS)
+def test_wrong_arguments_are_named(case):
+    call, error, text = WRONG_ARGUMENTS[case]
+    with pytest.raises(error, match=text):
+        call()

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses and metrics: formulas, gradients, stability, checks of the targets."""
+
+import numpy as np
+import pytest
+from gradients import assert_close, central_differences
+
+from fastconv import losses, metrics
+
+LABELS = np.array([2, 0, 3, 3, 1])
+
+
+def logits(dtype=np.float64):
+    return np.random.default_rng(0).normal(size=(5, 4)).astype(dtype) * 3
+
+
+def one_hot(labels=LABELS):
+    return np.eye(4)[labels]
+
+
+def probability_rows():
+    rows = np.random.default_rng(1).uniform(size=(5, 4))
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+CASES = {
+    "labels": (losses.CrossEntropy(), LABELS),
+    "label column": (losses.CrossEntropy(), LABELS[:, None].astype(np.uint8)),
+    "one-hot": (losses.CrossEntropy(), one_hot()),
+    "probabilities": (losses.CrossEntropy(), probability_rows()),
+    "smoothed labels": (losses.CrossEntropy(label_smoothing=0.2), LABELS),
+    "smoothed one-hot": (losses.CrossEntropy(label_smoothing=0.2), one_hot().astype(int)),
+    "mean squared error": (losses.MeanSquaredError(), np.arange(20.0).reshape(5, 4)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_those_of_central_differences(case):
+    loss, targets = CASES[case]
+    predictions = logits()
+    value, gradient = loss.value_and_gradient(predictions, targets)
+    assert type(value) is float and value == loss(predictions, targets)
+    expected = central_differences(lambda: loss(predictions, targets), predictions)
+    assert_close(gradient, expected, case)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_gradient_goes_to_out_in_the_dtype_of_the_predictions(case):
+    loss, targets = CASES[case]
+    predictions = logits(np.float32)
+    out = np.full((5, 4), np.nan, np.float32)
+    value, gradient = loss.value_and_gradient(predictions, targets, out)
+    assert gradient is out and not np.isnan(out).any()
+    assert np.array_equal(loss.value_and_gradient(predictions, targets)[1], out)
+    expected, exact = loss.value_and_gradient(predictions.astype(np.float64), targets)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(out, exact, atol=1e-6)
+
+
+def test_cross_entropy_is_minus_the_logarithm_of_the_softmax():
+    scores = logits()
+    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = -np.log(softmax[np.arange(5), LABELS]).mean()
+    for targets in (LABELS, LABELS[:, None], one_hot()):
+        np.testing.assert_allclose(losses.CrossEntropy()(scores, targets), expected, rtol=1e-14)
+    rows = probability_rows()
+    expected = -(rows * np.log(softmax)).sum(axis=1).mean()
+    np.testing.assert_allclose(losses.CrossEntropy()(scores, rows), expected, rtol=1e-14)
+
+
+def test_label_smoothing_mixes_in_the_uniform_distribution():
+    smoothed = losses.CrossEntropy(label_smoothing=0.2)(logits(), LABELS)
+    expected = losses.CrossEntropy()(logits(), 0.8 * one_hot() + 0.2 / 4)
+    np.testing.assert_allclose(smoothed, expected, rtol=1e-14)
+    assert smoothed != losses.CrossEntropy()(logits(), LABELS)
+
+
+@pytest.mark.parametrize("targets", [np.array([1, 0]), np.eye(2)[[1, 0]]], ids=["labels", "rows"])
+def test_cross_entropy_of_large_logits(targets):
+    scores = np.float32([[2e4, 0], [-1e30, 1e30]])
+    value, gradient = losses.CrossEntropy().value_and_gradient(scores, targets)
+    assert value == np.float32(2e30) / 2
+    np.testing.assert_array_equal(gradient, np.float32([[0.5, -0.5], [-0.5, 0.5]]))
+
+
+def test_classes_can_be_ruled_out_by_minus_infinity():
+    scores = np.array([[0.0, -np.inf, np.log(3)]])
+    np.testing.assert_allclose(losses.CrossEntropy()(scores, [2]), np.log(4 / 3), rtol=1e-14)
+
+
+def test_mean_squared_error_by_hand():
+    value, gradient = losses.MeanSquaredError().value_and_gradient(
+        np.float32([[1, 2], [3, 4]]), np.array([[1, 0], [0, 0]])
+    )
+    assert value == (0 + 4 + 9 + 16) / 4
+    np.testing.assert_array_equal(gradient, np.float32([[0, 1], [1.5, 2]]))
+
+
+WRONG_TARGETS = {
+    "label too large": (np.array([0, 1, 2, 3, 4]), ValueError, "0 to 3 for 4 classes"),
+    "negative label": (np.array([0, 1, 2, 3, -1]), ValueError, "-1"),
+    "float labels": (LABELS.astype(float), TypeError, "integers"),
+    "boolean labels": (LABELS > 1, TypeError, "integers"),
+    "too few": (LABELS[:4], ValueError, "shape"),
+    "one number": (np.int64(3), ValueError, "shape"),
+    "other classes": (np.eye(3)[[0, 1, 2, 0, 1]], ValueError, "shape"),
+    "row of zeros": (one_hot() * [[1], [1], [0], [1], [1]], ValueError, "sum 1"),
+    "negative": (one_hot() * 2 - 0.25, ValueError, "not negative"),
+    "NaN": (one_hot() * np.nan, ValueError, "sum 1"),
+    "complex": (one_hot() * 1j, TypeError, "complex"),
+    "text": (np.array(["a"] * 5), TypeError, "integers"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TARGETS)
+def test_wrong_targets_of_cross_entropy(case):
+    targets, error, text = WRONG_TARGETS[case]
+    loss = losses.CrossEntropy()
+    out = np.full((5, 4), 7.0)
+    with pytest.raises(error, match=text):
+        loss.value_and_gradient(logits(), targets, out)
+    with pytest.raises(error, match=text):
+        loss.check_targets(targets, (5, 4))
+    assert np.all(out == 7)
+
+
+def test_other_wrong_arguments():
+    with pytest.raises(ValueError, match=r"\(5, 4\).*\(5,\)"):
+        losses.MeanSquaredError()(logits(), LABELS)
+    with pytest.raises(TypeError, match="real"):
+        losses.MeanSquaredError()(logits(), logits() * 1j)
+    with pytest.raises(ValueError, match="rows"):
+        losses.CrossEntropy()(np.zeros((5, 4, 4)), LABELS)
+    with pytest.raises(ValueError, match="rows"):
+        losses.CrossEntropy()(np.zeros((0, 4)), LABELS[:0])
+    for smoothing in (-0.1, 1.0, np.nan):
+        with pytest.raises(ValueError, match="label_smoothing"):
+            losses.CrossEntropy(smoothing)
+
+
+def test_losses_by_name():
+    assert type(losses.get("cross_entropy")) is losses.CrossEntropy
+    assert type(losses.get("mse")) is type(losses.get("mean_squared_error")) is losses.MeanSquaredError
+    loss = losses.CrossEntropy(0.1)
+    assert losses.get(loss) is loss
+
+
+@pytest.mark.parametrize("targets", [LABELS, LABELS[:, None], one_hot()])
+def test_accuracy(targets):
+    predictions = one_hot([2, 0, 3, 1, 0]) - 5.0
+    assert metrics.accuracy(predictions, targets) == 0.6
