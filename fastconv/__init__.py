@@ -7,7 +7,7 @@
 `fastconv.ops` explains the operations, `fastconv.layers` and `fastconv.models` build and train networks.
 """
 
-from fastconv import ops, runtime
+from fastconv import _load, ops, runtime  # noqa: I001  (_load comes first)
 from fastconv._version import __version__
 from fastconv.ops import *  # noqa: F403
 from fastconv.runtime import *  # noqa: F403

@@ -21,9 +21,9 @@
 #include "conv2d_algorithms.h"
 
 enum {
-    FC_FIXED_TASKS = 8,        /* enough for 8 threads, few enough that the parts' sums stay under 4 MiB */
-    FC_ROWS = 512,             /* (r, s, c) rows of a block of the result ... */
-    FC_RESULT_ELEMENTS = 1 << 17 /* ... which is 512 KiB of float32, a quarter of a 2 MiB L2 */
+    FC_FIXED_TASKS = 8,          /* enough for 8 threads, few enough that the parts' sums stay within 2 MiB */
+    FC_ROWS = 256,               /* (r, s, c) rows of a block of the result ... */
+    FC_RESULT_ELEMENTS = 1 << 16 /* ... which is 256 KiB of float32, an eighth of a 2 MiB L2 */
 };
 
 /* A task is handed out again when it has done this many multiply-adds, so that a long call can be interrupted. */
