@@ -59,10 +59,13 @@ class BuildPython(build_py):
             shutil.copy("src_c/include/fastconv.h", folder)
 
 
+C_SOURCES = sorted(file for folder in ("base", "isa", "ops") for file in glob(f"src_c/{folder}/*.c"))
+C_HEADERS = [file for kind in ("h", "inc") for file in glob(f"src_c/**/*.{kind}", recursive=True)]
+
 core = Extension(
     "fastconv._core",
-    sources=["fastconv/_core.pyx", *(f for folder in ("base", "isa", "ops") for f in sorted(glob(f"src_c/{folder}/*.c")))],
-    depends=[*glob("fastconv/_cython/*.pxi"), *glob("src_c/**/*.h", recursive=True), *glob("src_c/**/*.inc", recursive=True)],
+    sources=["fastconv/_core.pyx", *C_SOURCES],
+    depends=[*glob("fastconv/_cython/*.pxi"), *C_HEADERS],
     include_dirs=["src_c/include", "src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     extra_compile_args=C_FLAGS,

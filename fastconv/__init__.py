@@ -7,20 +7,83 @@
 `fastconv.ops` explains the operations, `fastconv.layers` and `fastconv.models` build and train networks.
 """
 
-from fastconv import _load, ops, runtime  # noqa: I001  (_load comes first)
+import importlib
+
+from fastconv import _load  # noqa: F401  (before anything that computes)
 from fastconv._version import __version__
-from fastconv.ops import *  # noqa: F403
-from fastconv.runtime import *  # noqa: F403
+from fastconv.ops import (
+    Conv2dGradients,
+    LinearGradients,
+    avg_pool2d,
+    avg_pool2d_backward,
+    conv2d,
+    conv2d_backward,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_output_shape,
+    global_avg_pool2d,
+    global_max_pool2d,
+    linear,
+    linear_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    pool2d_output_shape,
+)
+from fastconv.runtime import (
+    clear_cache,
+    get_include,
+    get_num_threads,
+    get_precision,
+    isas,
+    precision,
+    set_num_threads,
+    set_precision,
+    show_config,
+    threads,
+    using_isa,
+)
 
-__all__ = ["__version__", "datasets", "layers", "losses", "models", "optimizers", *ops.__all__, *runtime.__all__]
+# The training half of the package is loaded when it is first used: importing kernels stays quick.
+_LATE = ("datasets", "layers", "losses", "models", "optimizers")
 
-_SUBMODULES = ("datasets", "layers", "losses", "models", "optimizers")
+__all__ = [
+    "Conv2dGradients",
+    "LinearGradients",
+    "__version__",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "clear_cache",
+    "conv2d",
+    "conv2d_backward",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_output_shape",
+    "get_include",
+    "get_num_threads",
+    "get_precision",
+    "global_avg_pool2d",
+    "global_max_pool2d",
+    "isas",
+    "linear",
+    "linear_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "pool2d_output_shape",
+    "precision",
+    "set_num_threads",
+    "set_precision",
+    "show_config",
+    "threads",
+    "using_isa",
+    *_LATE,
+]
 
 
 def __getattr__(name):
-    """Load the training half of the package when it is first used: importing kernels stays quick."""
-    if name in _SUBMODULES:
-        import importlib
-
+    if name in _LATE:
         return importlib.import_module(f"fastconv.{name}")
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LATE})

@@ -24,7 +24,8 @@ def _short(value):
 
 
 def not_an_integer(name, value):
-    return TypeError(f"{name} must be an integer or a sequence of integers, not {type(value).__name__}: {_short(value)}")
+    kind = type(value).__name__
+    return TypeError(f"{name} must be an integer or a sequence of integers, not {kind}: {_short(value)}")
 
 
 def too_large(name, value):
@@ -53,7 +54,7 @@ def unknown_name(name, value, known):
 
 def unknown_algorithm(value):
     if value == "winograd":
-        return ValueError("algorithm 'winograd' cannot do this problem: this version has no Winograd kernels; use 'auto'")
+        return ValueError("algorithm 'winograd' cannot do this problem: there are no Winograd kernels yet; use 'auto'")
     return unknown_name("algorithm", value, ALGORITHMS)
 
 
@@ -175,7 +176,7 @@ def _fits(x_shape, weight_shape, groups, layout):
     return weight_shape[1 if layout == "NCHW" else 2] * groups == channels
 
 
-def bad_convolution(text, status, x_name, x_shape, weight_name, weight_shape, layout, stride, padding, dilation, groups):
+def bad_convolution(text, x_name, x_shape, weight_name, weight_shape, layout, stride, padding, dilation, groups):
     problem = problem_string(x_shape, weight_shape, stride, padding, dilation, groups, layout)
     text = (
         f"{text}: {x_name} {x_shape}, {weight_name} {weight_shape}, stride={_short(stride)}, "
@@ -198,7 +199,7 @@ def empty_grad_y(shape):
 # ---------------------------------------------------------------- pooling
 
 
-def bad_pooling(text, status, x_name, x_shape, layout, kernel_size, stride, padding, dilation):
+def bad_pooling(text, x_name, x_shape, layout, kernel_size, stride, padding, dilation):
     return ValueError(
         f"{text}: {x_name} {x_shape} ({layout}), kernel_size={_short(kernel_size)}, stride={_short(stride)}, "
         f"padding={_short(padding)}, dilation={_short(dilation)}"
@@ -220,8 +221,8 @@ def too_many_elements(shape):
 
 def unrelated_shapes(x_shape, grad_y_shape, layout):
     return ValueError(
-        f"x_shape {tuple(x_shape)} and grad_y {grad_y_shape} ({layout}) do not belong together: images and channels must "
-        f"be equal, every size but the batch at least 1"
+        f"x_shape {tuple(x_shape)} and grad_y {grad_y_shape} ({layout}) do not belong together: images and channels "
+        f"must be equal, every size but the batch at least 1"
     )
 
 

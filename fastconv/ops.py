@@ -34,12 +34,6 @@ import numpy as np
 
 from fastconv import _core, errors
 
-__all__ = [
-    "Conv2dGradients", "LinearGradients", "avg_pool2d", "avg_pool2d_backward", "conv2d", "conv2d_backward",
-    "conv2d_backward_input", "conv2d_backward_weight", "conv2d_output_shape", "global_avg_pool2d",
-    "global_max_pool2d", "linear", "linear_backward", "max_pool2d", "max_pool2d_backward", "pool2d_output_shape",
-]  # fmt: skip
-
 
 class Conv2dGradients(NamedTuple):
     """Gradients of a loss with respect to the arguments of `conv2d`."""
@@ -85,7 +79,9 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, l
     TypeError, ValueError, MemoryError
         As the module says.
     """
-    return _core.conv2d(x, weight, bias, stride, padding, dilation, groups, layout, activation, precision, algorithm, out)
+    return _core.conv2d(
+        x, weight, bias, stride, padding, dilation, groups, layout, activation, precision, algorithm, out
+    )
 
 
 def conv2d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NHWC",
@@ -241,8 +237,8 @@ def max_pool2d_backward(grad_y, indices, x_shape, *, layout="NHWC", out=None):
     return _core.max_pool2d_backward(grad_y, indices, x_shape, layout, out)
 
 
-def avg_pool2d(x, kernel_size, stride=None, *, padding=0, ceil_mode=False, count_include_pad=None, divisor_override=None,
-               layout="NHWC", out=None):  # fmt: skip
+def avg_pool2d(x, kernel_size, stride=None, *, padding=0, ceil_mode=False, count_include_pad=None,
+               divisor_override=None, layout="NHWC", out=None):  # fmt: skip
     """Mean of each window of each channel.
 
     Parameters
@@ -259,14 +255,16 @@ def avg_pool2d(x, kernel_size, stride=None, *, padding=0, ceil_mode=False, count
     -------
     y : (N, P, Q, C)
     """
-    return _core.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out)
+    return _core.avg_pool2d(
+        x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out
+    )
 
 
-def avg_pool2d_backward(grad_y, x_shape, kernel_size, stride=None, *, padding=0, ceil_mode=False, count_include_pad=None,
-                        divisor_override=None, layout="NHWC", out=None):  # fmt: skip
-    """Gradient of a loss with respect to the input of `avg_pool2d`: each grad_y is shared among the pixels of its window.
+def avg_pool2d_backward(grad_y, x_shape, kernel_size, stride=None, *, padding=0, ceil_mode=False,
+                        count_include_pad=None, divisor_override=None, layout="NHWC", out=None):  # fmt: skip
+    """Gradient of a loss with respect to the input of `avg_pool2d`.
 
-    grad_y is (N, P, Q, C); the result has shape x_shape.
+    grad_y is (N, P, Q, C), each shared among the pixels of its window; the result has shape x_shape.
     """
     return _core.avg_pool2d_backward(
         grad_y, x_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout, out
@@ -395,15 +393,13 @@ def linear_backward_input(grad_y, weight, *, precision=None, out=None):
 
 
 def linear_backward_weight(grad_y, x, *, precision=None, out=None):
-    """Gradient of a loss with respect to the weight of `linear`: the sum over rows of x (..., C) times grad_y (..., K)."""
+    """Gradient of a loss with respect to the weight of `linear`: x.T @ grad_y over all rows, shape (C, K)."""
     rows, images = _rows(grad_y, "grad_y"), _rows(x, "x")
     if rows.shape[0] != images.shape[0]:
         raise ValueError(f"grad_y {grad_y.shape} and x {x.shape} do not have the same number of rows")
     shape = (images.shape[3], rows.shape[3])
     target = None if out is None else _filter(out, "out")
-    grad = _core.conv2d_backward_weight(
-        rows, images, (1, 1, *shape), 1, 0, 1, 1, "NHWC", precision, "auto", target
-    )
+    grad = _core.conv2d_backward_weight(rows, images, (1, 1, *shape), 1, 0, 1, 1, "NHWC", precision, "auto", target)
     return _as_asked(grad, shape, out, target, grad_y=grad_y, x=x)
 
 

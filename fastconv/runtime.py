@@ -9,12 +9,6 @@ import warnings
 from fastconv import _core, errors
 from fastconv._version import __version__
 
-__all__ = [
-    "clear_cache", "get_include", "get_num_threads", "get_precision", "isas", "precision", "set_num_threads",
-    "set_precision", "show_config", "threads", "using_isa",
-]  # fmt: skip
-
-
 # ---------------------------------------------------------------- threads
 
 

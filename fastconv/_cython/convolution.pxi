@@ -55,7 +55,7 @@ cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *
                                       g.groups, "NCHW" if channels_first else "NHWC")
     if status != FC_OK:
         raise errors.bad_convolution(
-            fc_status_text(status).decode(), status, x_name, sizes_tuple(x_sizes, rank), weight_name,
+            fc_status_text(status).decode(), x_name, sizes_tuple(x_sizes, rank), weight_name,
             sizes_tuple(weight_sizes, 4), "NCHW" if channels_first else "NHWC", stride, padding, dilation, groups)
     return 0
 

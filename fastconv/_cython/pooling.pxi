@@ -27,7 +27,7 @@ cdef int resolve_pool(fc_pool2d *g, const int64_t *x_sizes, int rank, object x_n
     mode = to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
     status = fc_pool2d_resolve(g, mode)
     if status != FC_OK:
-        raise errors.bad_pooling(fc_status_text(status).decode(), status, x_name, sizes_tuple(x_sizes, rank),
+        raise errors.bad_pooling(fc_status_text(status).decode(), x_name, sizes_tuple(x_sizes, rank),
                                  "NCHW" if channels_first else "NHWC", kernel_size, stride, padding, dilation)
     return 0
 
