@@ -72,7 +72,8 @@ core = Extension(
     extra_link_args=["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else [],
 )
 
+# What Cython writes depends on the NumPy it sees: a tree that builds for several of them keeps them apart.
 setup(
-    ext_modules=cythonize([core], build_dir="build/cython"),
+    ext_modules=cythonize([core], build_dir=f"build/cython-numpy-{numpy.__version__}"),
     cmdclass={"build_ext": BuildExtension, "build_py": BuildPython},
 )
