@@ -20,8 +20,9 @@ enum { FC_INPUT_ELEMENTS = 1 << 17, FC_OUTPUT_ELEMENTS = 1 << 17 };
 /* Tasks per thread to aim for, so that a thread that was held up is not waited for long. */
 enum { FC_TASKS_PER_THREAD = 4 };
 
-/* Terms of one chain in the gradient of the weights. */
-enum { FC_PIXEL_CHAIN = 256 };
+/* Output pixels that the gradient of the weights packs at a time, and the terms that its tiles add up in registers: a
+ * panel of grad_y (24 KiB of float32) stays in L1 while the lines of x stream past it. */
+enum { FC_PIXEL_CHAIN = 192 };
 
 /* How the reduction of a window over c channels is cut into passes: rows of the kernel, channels. */
 typedef struct fc_passes {

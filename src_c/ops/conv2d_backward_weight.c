@@ -75,11 +75,10 @@ static block block_at(const plan *pl, int64_t index) {
     return b;
 }
 
-/* Element offset of row i of a block, filter 0 of the block, in grad_weight. */
-static ptrdiff_t weight_row(const plan *pl, const block *b, int64_t i) {
+/* Element offset of tap (r, s), first channel and filter of a block, in grad_weight. */
+static ptrdiff_t weight_tap(const plan *pl, const block *b, int64_t r, int64_t s) {
     const int64_t *stride = pl->grad_weight->stride;
-    const int64_t tap = i / b->channels, c = b->c + i % b->channels;
-    return tap / pl->window.s * stride[0] + tap % pl->window.s * stride[1] + c * stride[2] +
+    return r * stride[0] + s * stride[1] + b->c * stride[2] +
            (b->group * pl->k + b->first_panel * panel_width(pl)) * stride[3];
 }
 
@@ -160,24 +159,35 @@ static fc_packed pack_x(const plan *pl, const block *b, const fc_block *chunk, c
     return packed;
 }
 
-/* Where the rows (r, s, c) begin in the packed x, and in the result. */
-static void place_rows(const plan *pl, const block *b, const fc_packed *packed, ptrdiff_t *a_row, ptrdiff_t *c_row) {
+/* Where the rows (r, s, c) of the result are. */
+static void place_results(const plan *pl, const block *b, ptrdiff_t *c_row) {
+    for (int64_t r = 0, i = 0; r < pl->window.r; r++)
+        for (int64_t s = 0; s < pl->window.s; s++) {
+            const ptrdiff_t tap = weight_tap(pl, b, r, s);
+            for (int64_t c = 0; c < b->channels; c++, i++)
+                c_row[i] = pl->in_place ? tap + c * pl->grad_weight->stride[2] : i * b->result_width;
+        }
+}
+
+/* Where the rows (r, s, c) begin in the packed x. No division here: with three of them a row, this took a fifth of
+ * the time of a layer of 64 channels. */
+static void place_rows(const plan *pl, const block *b, const fc_packed *packed, ptrdiff_t *a_row) {
     const ptrdiff_t line_block = (ptrdiff_t)(pl->line_block_bytes / pl->size);
-    for (int64_t i = 0; i < b->rows; i++) {
-        const int64_t tap = i / b->channels, c = i % b->channels;
-        a_row[i] = tap / pl->window.s * packed->tap_row + tap % pl->window.s * packed->tap_column +
-                   c / pl->line_channels * line_block + c % pl->line_channels;
-        c_row[i] = pl->in_place ? weight_row(pl, b, i) : i * b->result_width;
-    }
+    for (int64_t r = 0, i = 0; r < pl->window.r; r++)
+        for (int64_t s = 0; s < pl->window.s; s++) {
+            ptrdiff_t at = r * packed->tap_row + s * packed->tap_column;
+            for (int64_t c = 0; c < b->channels; c += pl->line_channels, at += line_block)
+                for (int64_t l = 0; l < FC_MIN(pl->line_channels, b->channels - c); l++) a_row[i++] = at + l;
+        }
 }
 
 static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk, int accumulate, char *memory) {
-    ptrdiff_t *a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
-    ptrdiff_t *c_row = a_row + pl->window.r * pl->window.s * pl->channels;
-    ptrdiff_t *row_at = c_row + pl->window.r * pl->window.s * pl->channels;
+    ptrdiff_t *c_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
+    ptrdiff_t *a_row = c_row + pl->window.r * pl->window.s * pl->channels;
+    ptrdiff_t *row_at = a_row + pl->window.r * pl->window.s * pl->channels;
     const fc_packed packed = pack_x(pl, b, chunk, memory, row_at);
     pack_grad_y(pl, b, chunk, memory + pl->grad_y_at);
-    place_rows(pl, b, &packed, a_row, c_row);
+    place_rows(pl, b, &packed, a_row);
     ptrdiff_t *term = row_at + pl->chunks.rows;
     fc_tile tile = {.a_term = term, .accumulate = accumulate};
     for (int64_t j = 0; j < chunk->rows; j++)
@@ -202,6 +212,7 @@ static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
     const block b = block_at(pl, index);
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+    place_results(pl, &b, (ptrdiff_t *)(void *)(memory + pl->offsets_at));
     const int64_t first = b.part * pl->chunks_per_part;
     const int64_t from = first + pl->round * pl->chunks_per_round;
     const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
@@ -232,10 +243,12 @@ static void join_parts(void *context, int64_t index, int worker) {
                 for (size_t l = 0; l < numbers; l++) ((double *)to)[l] += ((const double *)from)[l];
         }
     const int64_t *stride = pl->grad_weight->stride;
-    for (int64_t i = 0; i < b.rows; i += b.channels) /* one tap at a time: its channels are evenly spaced */
-        pl->kernels->copy(b.channels, b.columns, b.result + (size_t)(i * b.result_width) * pl->size, b.result_width, 1,
-                          (char *)pl->grad_weight->data + weight_row(pl, &b, i) * (int64_t)pl->size, stride[2],
+    for (int64_t tap = 0; tap < pl->window.r * pl->window.s; tap++) { /* the channels of a tap are evenly spaced */
+        const ptrdiff_t to = weight_tap(pl, &b, tap / pl->window.s, tap % pl->window.s);
+        pl->kernels->copy(b.channels, b.columns, b.result + (size_t)(tap * b.channels * b.result_width) * pl->size,
+                          b.result_width, 1, (char *)pl->grad_weight->data + to * (int64_t)pl->size, stride[2],
                           stride[3]);
+    }
 }
 
 /* ---------------------------------------------------------------- entry */
