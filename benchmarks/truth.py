@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the results must be: float64 NumPy, written from the formulas, sharing no code with
+fastconv.
+
+A convolution is a sum over filter taps of one matrix product each, so these run at the speed of
+NumPy's matrix product and can judge layers of full size. Images are NHWC, weights (R, S, C/groups,
+K).
+"""
+
+import numpy as np
+
+
+def _window(layer, r, s):
+    """The slices of the padded image that tap (r, s) of the filter or window meets, one pixel per
+    output.
+    """
+    rows = slice(r, r + layer.stride * (layer.p - 1) + 1, layer.stride)
+    columns = slice(s, s + layer.stride * (layer.q - 1) + 1, layer.stride)
+    return (slice(None), rows, columns)
+
+
+def _pad(layer, x, value=0.0):
+    pad = (layer.padding, layer.padding)
+    return np.pad(x.astype(np.float64), ((0, 0), pad, pad, (0, 0)), constant_values=value)
+
+
+def _crop(layer, x):
+    pad = layer.padding
+    return x[:, pad : pad + layer.h, pad : pad + layer.w]
+
+
+def _groups(layer):
+    """Pairs of slices: the input channels and the filters of each group."""
+    c, k = layer.c // layer.groups, layer.k // layer.groups
+    for g in range(layer.groups):
+        yield slice(g * c, (g + 1) * c), slice(g * k, (g + 1) * k)
+
+
+def _taps(layer):
+    return np.ndindex(layer.r, layer.s)
+
+
+def conv2d(layer, x, weight):
+    xp, weight = _pad(layer, x), weight.astype(np.float64)
+    y = np.zeros(layer.y_shape(len(x)))
+    for r, s in _taps(layer):
+        patch = xp[_window(layer, r, s)]
+        for c, k in _groups(layer):
+            y[..., k] += patch[..., c] @ weight[r, s][:, k]
+    return y
+
+
+def conv2d_backward_input(layer, grad_y, weight):
+    grad_y, weight = grad_y.astype(np.float64), weight.astype(np.float64)
+    grad_x = _pad(layer, np.zeros(layer.x_shape(len(grad_y))))
+    for r, s in _taps(layer):
+        patch = grad_x[_window(layer, r, s)]
+        for c, k in _groups(layer):
+            patch[..., c] += grad_y[..., k] @ weight[r, s][:, k].T
+    return _crop(layer, grad_x)
+
+
+def conv2d_backward_weight(layer, grad_y, x):
+    xp, grad_y = _pad(layer, x), grad_y.astype(np.float64)
+    grad_weight = np.zeros(layer.weight_shape)
+    pixels = (0, 1, 2)
+    for r, s in _taps(layer):
+        patch = xp[_window(layer, r, s)]
+        for c, k in _groups(layer):
+            grad_weight[r, s][:, k] = np.tensordot(patch[..., c], grad_y[..., k], (pixels, pixels))
+    return grad_weight
+
+
+def max_pool2d(layer, x):
+    """The maxima, and of each the number of the tap it came from (the first in row-major order)."""
+    xp = _pad(layer, x, -np.inf)
+    y = np.full(layer.y_shape(len(x)), -np.inf)
+    taps = np.zeros(y.shape, np.int64)
+    for tap, (r, s) in enumerate(np.ndindex(layer.size, layer.size)):
+        patch = xp[_window(layer, r, s)]
+        larger = patch > y
+        y[larger] = patch[larger]
+        taps[larger] = tap
+    return y, taps
+
+
+def max_pool2d_backward(layer, grad_y, x):
+    _, taps = max_pool2d(layer, x)
+    grad_x = _pad(layer, np.zeros(x.shape))
+    for tap, (r, s) in enumerate(np.ndindex(layer.size, layer.size)):
+        grad_x[_window(layer, r, s)] += np.where(taps == tap, grad_y, 0.0)
+    return _crop(layer, grad_x)
+
+
+def avg_pool2d(layer, x):
+    xp = _pad(layer, x)
+    taps = np.ndindex(layer.size, layer.size)
+    return sum(xp[_window(layer, r, s)] for r, s in taps) / layer.size**2
+
+
+def avg_pool2d_backward(layer, grad_y):
+    share = grad_y.astype(np.float64) / layer.size**2
+    grad_x = _pad(layer, np.zeros(layer.x_shape(len(grad_y))))
+    for r, s in np.ndindex(layer.size, layer.size):
+        grad_x[_window(layer, r, s)] += share
+    return _crop(layer, grad_x)
+
+
+def linear(x, weight):
+    return x.astype(np.float64) @ weight.astype(np.float64)
+
+
+def linear_backward_input(grad_y, weight):
+    return grad_y.astype(np.float64) @ weight.astype(np.float64).T
+
+
+def linear_backward_weight(grad_y, x):
+    return x.astype(np.float64).T @ grad_y.astype(np.float64)

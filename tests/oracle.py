@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The truth: every operation written out from its formula in NumPy, slow and obvious.
+
+Nothing is shared with fastconv, so that a mistake cannot be made on both sides at once. Arguments
+have the names and meanings of fastconv's functions; images are always four-dimensional. Sums run
+in ``accumulate``: float64, unless a test of float64 results asks for ``np.longdouble``.
+
+A convolution is one sum, read three ways. Say that the output pixel (p, q) *meets* the image pixel
+(h, w) at the filter tap (r, s) when
+
+    h = p * stride - top + r * dilation    and    w = q * stride - left + s * dilation
+
+and (h, w) lies inside the image (outside it the image is zero and adds nothing). Over all meetings,
+
+    y[p, q]      += x[h, w] @ weight[r, s]
+    grad_x[h, w] += grad_y[p, q] @ weight[r, s].T
+    grad_w[r, s] += outer(x[h, w], grad_y[p, q])
+
+The last two lines are the first one differentiated: in the scalar sum(y * grad_y) every product
+x * weight * grad_y appears once, and each gradient collects what stands beside its own factor.
+"""
+
+from itertools import product
+
+import numpy as np
+
+# ---- geometry ---------------------------------------------------------------
+
+
+def both_axes(value):
+    """(vertical, horizontal) from one number for both axes or from one entry per axis."""
+    return (value, value) if np.ndim(value) == 0 else tuple(value)
+
+
+def border(padding, size, kernel, stride, dilation):
+    """((top, bottom), (left, right)) that ``padding`` adds around an image of ``size`` (H, W)."""
+    if isinstance(padding, str):
+        axes = zip(size, both_axes(kernel), both_axes(stride), both_axes(dilation), strict=True)
+        return tuple(named_border(padding, *axis) for axis in axes)
+    return tuple(both_axes(before_and_after) for before_and_after in both_axes(padding))
+
+
+def named_border(name, size, kernel, stride, dilation):
+    """(before, after) on one axis; "same" gives ceil(size / stride) outputs, the odd pixel last."""
+    if name == "valid":
+        return 0, 0
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    smaller, larger = total // 2, total - total // 2
+    return {"same": (smaller, larger), "same_lower": (larger, smaller)}[name]
+
+
+def output_length(size, kernel, stride, dilation, before_and_after, ceil_mode=False):
+    """Outputs on one axis; under ``ceil_mode`` the last window starts in the image or before it."""
+    before, after = before_and_after
+    room = size + before + after - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return room // stride + 1
+    outputs = -(-room // stride) + 1
+    return outputs - 1 if (outputs - 1) * stride >= size + before else outputs
+
+
+def output_size(size, kernel, stride=1, padding=0, dilation=1, ceil_mode=False):
+    """(P, Q) for an image of ``size`` = (H, W) and a ``kernel`` of (R, S)."""
+    borders = border(padding, size, kernel, stride, dilation)
+    axes = zip(
+        size, both_axes(kernel), both_axes(stride), both_axes(dilation), borders, strict=True
+    )
+    return tuple(output_length(*axis, ceil_mode) for axis in axes)
+
+
+def to_nhwc(images, layout):
+    return images if layout == "NHWC" else images.transpose(0, 2, 3, 1)
+
+
+def from_nhwc(images, layout):
+    return images if layout == "NHWC" else images.transpose(0, 3, 1, 2)
+
+
+def to_rsck(weight, layout):
+    return weight if layout == "NHWC" else weight.transpose(2, 3, 1, 0)
+
+
+def from_rsck(weight, layout):
+    return weight if layout == "NHWC" else weight.transpose(3, 2, 0, 1)
+
+
+# ---- convolution ------------------------------------------------------------
+
+
+def axis_meetings(size, outputs, kernel, stride, dilation, before):
+    """For each tap on one axis: the outputs that see the image through it, and the pixels seen."""
+    for tap in range(kernel):
+        seen = [output * stride - before + tap * dilation for output in range(outputs)]
+        inside = [output for output in range(outputs) if 0 <= seen[output] < size]
+        yield tap, inside, [seen[output] for output in inside]
+
+
+def meetings(x_shape, weight_shape, stride, padding, dilation, groups):
+    """All meetings, one tap and one group at a time, as indices into x, weight (RSCK) and y."""
+    (images, height, width, channels), (taps_down, taps_across, _, filters) = x_shape, weight_shape
+    (top, bottom), (left, right) = border(
+        padding, (height, width), (taps_down, taps_across), stride, dilation
+    )
+    (down, across), (spread_down, spread_across) = both_axes(stride), both_axes(dilation)
+    p = output_length(height, taps_down, down, spread_down, (top, bottom))
+    q = output_length(width, taps_across, across, spread_across, (left, right))
+    rows = axis_meetings(height, p, taps_down, down, spread_down, top)
+    columns = axis_meetings(width, q, taps_across, across, spread_across, left)
+    for (r, p_at, h_at), (s, q_at, w_at) in product(list(rows), list(columns)):
+        for group in range(groups):
+            c_at = range(group * channels // groups, (group + 1) * channels // groups)
+            k_at = range(group * filters // groups, (group + 1) * filters // groups)
+            in_x = np.ix_(range(images), h_at, w_at, c_at)
+            in_y = np.ix_(range(images), p_at, q_at, k_at)
+            yield in_x, (r, s, slice(None), slice(k_at.start, k_at.stop)), in_y
+
+
+def conv2d(
+    x,
+    weight,
+    bias=None,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout="NHWC",
+    activation=None,
+    accumulate=np.float64,
+):
+    """Cross-correlation: y[p, q] is the sum over its meetings of x[h, w] @ weight[r, s]."""
+    x = to_nhwc(x, layout).astype(accumulate)
+    weight = to_rsck(weight, layout).astype(accumulate)
+    size = output_size(x.shape[1:3], weight.shape[:2], stride, padding, dilation)
+    y = np.zeros((len(x), *size, weight.shape[3]), accumulate)
+    for in_x, in_weight, in_y in meetings(x.shape, weight.shape, stride, padding, dilation, groups):
+        y[in_y] += x[in_x] @ weight[in_weight]
+    if bias is not None:
+        y += bias
+    return from_nhwc(ACTIVATIONS[activation](y), layout)
+
+
+def conv2d_backward_input(
+    grad_y,
+    weight,
+    x_shape,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout="NHWC",
+    accumulate=np.float64,
+):
+    """Gradient of sum(conv2d(x, weight) * grad_y) by x."""
+    grad_y = to_nhwc(grad_y, layout).astype(accumulate)
+    weight = to_rsck(weight, layout).astype(accumulate)
+    grad_x = to_nhwc(np.zeros(x_shape, accumulate), layout)
+    for in_x, in_weight, in_y in meetings(
+        grad_x.shape, weight.shape, stride, padding, dilation, groups
+    ):
+        grad_x[in_x] += grad_y[in_y] @ weight[in_weight].T
+    return from_nhwc(grad_x, layout)
+
+
+def conv2d_backward_weight(
+    grad_y,
+    x,
+    weight_shape,
+    *,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    layout="NHWC",
+    accumulate=np.float64,
+):
+    """Gradient of sum(conv2d(x, weight) * grad_y) by weight."""
+    grad_y = to_nhwc(grad_y, layout).astype(accumulate)
+    x = to_nhwc(x, layout).astype(accumulate)
+    grad_weight = to_rsck(np.zeros(weight_shape, accumulate), layout)
+    for in_x, in_weight, in_y in meetings(
+        x.shape, grad_weight.shape, stride, padding, dilation, groups
+    ):
+        grad_weight[in_weight] += np.tensordot(x[in_x], grad_y[in_y], axes=((0, 1, 2), (0, 1, 2)))
+    return from_rsck(grad_weight, layout)
+
+
+def conv2d_backward_bias(grad_y, *, layout="NHWC", accumulate=np.float64):
+    """Gradient of sum((conv2d(x, weight) + bias) * grad_y) by bias: one sum per filter."""
+    return to_nhwc(grad_y, layout).sum(axis=(0, 1, 2), dtype=accumulate)
+
+
+# ---- linear -----------------------------------------------------------------
+
+
+def linear(x, weight, bias=None, *, activation=None, accumulate=np.float64):
+    """y[..., k] = sum over c of x[..., c] * weight[c, k], plus bias[k]."""
+    y = x.astype(accumulate) @ weight.astype(accumulate)
+    return ACTIVATIONS[activation](y if bias is None else y + bias)
+
+
+def linear_backward(grad_y, x, weight, *, accumulate=np.float64):
+    """Gradients of sum(linear(x, weight, bias) * grad_y) by x, weight and bias."""
+    rows_x = x.reshape(-1, x.shape[-1]).astype(accumulate)
+    rows_y = grad_y.reshape(-1, grad_y.shape[-1]).astype(accumulate)
+    grad_x = (rows_y @ weight.T.astype(accumulate)).reshape(x.shape)
+    return grad_x, rows_x.T @ rows_y, rows_y.sum(axis=0)
+
+
+# ---- activations ------------------------------------------------------------
+
+
+def sigmoid(y):
+    """1 / (1 + exp(-y)), written so that exp never overflows."""
+    small = np.exp(-abs(y))
+    return np.where(y >= 0, 1, small) / (1 + small)
+
+
+ACTIVATIONS = {
+    None: lambda y: y,
+    "relu": lambda y: np.where(y < 0, 0, y),
+    "leaky_relu": lambda y: np.where(y < 0, 0.01 * y, y),
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+}
+
+
+# ---- pooling ----------------------------------------------------------------
+
+
+def windows(size, kernel, stride, padding, dilation=1, ceil_mode=False):
+    """For each output (p, q): the rows and columns of the image in its window, and how many
+    positions of the window lie in the image or its border (only ``ceil_mode`` reaches beyond)."""
+    stride = kernel if stride is None else stride
+    (taps_down, taps_across), (down, across) = both_axes(kernel), both_axes(stride)
+    spread_down, spread_across = both_axes(dilation)
+    (top, bottom), (left, right) = border(padding, size, kernel, stride, dilation)
+    p_count, q_count = output_size(size, kernel, stride, padding, dilation, ceil_mode)
+    for p, q in product(range(p_count), range(q_count)):
+        rows = [p * down - top + r * spread_down for r in range(taps_down)]
+        columns = [q * across - left + s * spread_across for s in range(taps_across)]
+        bordered = sum(h < size[0] + bottom for h in rows) * sum(
+            w < size[1] + right for w in columns
+        )
+        rows = [h for h in rows if 0 <= h < size[0]]
+        columns = [w for w in columns if 0 <= w < size[1]]
+        yield p, q, rows, columns, bordered
+
+
+def pooled_shape(x, kernel_size, stride, padding, dilation, ceil_mode):
+    """Shape of the result for images ``x`` in NHWC."""
+    stride = kernel_size if stride is None else stride
+    return (
+        len(x),
+        *output_size(x.shape[1:3], kernel_size, stride, padding, dilation, ceil_mode),
+        x.shape[3],
+    )
+
+
+def max_pool2d(
+    x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=False, layout="NHWC"
+):
+    """(maxima, indices h * W + w). A NaN counts as the greatest number and of equals the first in
+    row-major order wins, which is what ``np.argmax`` does."""
+    x = to_nhwc(x, layout)
+    size = x.shape[1:3]
+    y = np.zeros(pooled_shape(x, kernel_size, stride, padding, dilation, ceil_mode), x.dtype)
+    indices = np.zeros(y.shape, np.int64)
+    for p, q, rows, columns, _ in windows(size, kernel_size, stride, padding, dilation, ceil_mode):
+        seen = x[:, rows][:, :, columns].reshape(len(x), len(rows) * len(columns), x.shape[3])
+        positions = np.array([h * size[1] + w for h, w in product(rows, columns)])
+        best = seen.argmax(axis=1)
+        y[:, p, q] = np.take_along_axis(seen, best[:, None], axis=1)[:, 0]
+        indices[:, p, q] = positions[best]
+    return from_nhwc(y, layout), from_nhwc(indices, layout)
+
+
+def max_pool2d_backward(grad_y, indices, x_shape, *, layout="NHWC"):
+    """Each gradient goes to the pixel that won; a pixel that won several windows gets their sum."""
+    grad_y, indices = to_nhwc(grad_y, layout), to_nhwc(indices, layout)
+    grad_x = to_nhwc(np.zeros(x_shape), layout)
+    for n, p, q, c in np.ndindex(grad_y.shape):
+        h, w = divmod(int(indices[n, p, q, c]), grad_x.shape[2])
+        grad_x[n, h, w, c] += grad_y[n, p, q, c]
+    return from_nhwc(grad_x, layout)
+
+
+def average_divisor(seen, bordered, padding, count_include_pad, divisor_override):
+    """What the sum of a window is divided by; ``seen`` of its positions lie in the image."""
+    if divisor_override is not None:
+        return divisor_override
+    if count_include_pad is None:
+        count_include_pad = padding not in ("same", "same_lower")
+    return bordered if count_include_pad else seen
+
+
+def avg_pool2d(
+    x,
+    kernel_size,
+    stride=None,
+    *,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=None,
+    divisor_override=None,
+    layout="NHWC",
+    accumulate=np.float64,
+):
+    """Sum of each window over its divisor; pixels outside the image are zero."""
+    x = to_nhwc(x, layout).astype(accumulate)
+    y = np.zeros(pooled_shape(x, kernel_size, stride, padding, 1, ceil_mode), accumulate)
+    for p, q, rows, columns, bordered in windows(
+        x.shape[1:3], kernel_size, stride, padding, 1, ceil_mode
+    ):
+        seen = len(rows) * len(columns)
+        divisor = average_divisor(seen, bordered, padding, count_include_pad, divisor_override)
+        y[:, p, q] = x[:, rows][:, :, columns].sum(axis=(1, 2)) / accumulate(divisor)
+    return from_nhwc(y, layout)
+
+
+def avg_pool2d_backward(
+    grad_y,
+    x_shape,
+    kernel_size,
+    stride=None,
+    *,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=None,
+    divisor_override=None,
+    layout="NHWC",
+    accumulate=np.float64,
+):
+    """Every pixel of a window gets the window's gradient over its divisor."""
+    grad_y = to_nhwc(grad_y, layout).astype(accumulate)
+    grad_x = to_nhwc(np.zeros(x_shape, accumulate), layout)
+    for p, q, rows, columns, bordered in windows(
+        grad_x.shape[1:3], kernel_size, stride, padding, 1, ceil_mode
+    ):
+        seen = len(rows) * len(columns)
+        divisor = average_divisor(seen, bordered, padding, count_include_pad, divisor_override)
+        share = grad_y[:, p, q] / accumulate(divisor)
+        grad_x[np.ix_(range(len(grad_x)), rows, columns)] += share[:, None, None]
+    return from_nhwc(grad_x, layout)

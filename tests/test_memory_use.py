@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much memory a call takes beside its arrays, what stays behind, and what happens when there is
+none (M45). Each measurement runs in a process of its own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+PREAMBLE = """
+import os, resource
+import numpy as np
+import fastconv as fc
+
+MIB = 2**20
+
+def status(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field + ":"))
+
+def peak_above(call):
+    \"\"\"Bytes by which the resident memory rises at most while ``call`` runs.\"\"\"
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # sets the peak back to the present
+    before = status("VmRSS")
+    call()
+    return status("VmHWM") - before
+"""
+
+
+def run(program, **variables):
+    child = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + textwrap.dedent(program)],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert child.returncode == 0, f"exit status {child.returncode}\n{child.stdout}{child.stderr}"
+    return child.stdout
+
+
+LAYERS = {
+    "3x3": ((8, 56, 56, 64), (3, 3, 64, 64), 1, 1),
+    "7x7 s2": ((4, 224, 224, 3), (7, 7, 3, 64), 2, 3),
+    "1x1": ((8, 28, 28, 512), (1, 1, 512, 256), 1, 0),
+    "5x5 one image": ((1, 100, 100, 96), (5, 5, 96, 64), 1, 2),
+}
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs clear_refs")
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_call_takes_little_more_than_its_arrays(name, layout):
+    """Under 4 MiB and a packed copy of the weights: no matrix of patches, no copy of the image."""
+    x, weight, stride, padding = LAYERS[name]
+    run(f"""
+        fc.set_num_threads(2)
+        layout = {layout!r}
+        x, weight = np.ones({x}, np.float32), np.ones({weight}, np.float32)
+        if layout == "NCHW":
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+            weight = np.ascontiguousarray(weight.transpose(3, 2, 0, 1))
+        how = dict(stride={stride}, padding={padding}, layout=layout)
+        shape = fc.conv2d_output_shape(x.shape, weight.shape, **how)
+        y, grad_x, grad_weight = np.ones(shape, np.float32), np.ones_like(x), np.ones_like(weight)
+        calls = dict(
+            forward=lambda: fc.conv2d(x, weight, **how, out=y),
+            input=lambda: fc.conv2d_backward_input(y, weight, x.shape, **how, out=grad_x),
+            weight=lambda: fc.conv2d_backward_weight(y, x, weight.shape, **how, out=grad_weight),
+        )
+        tiny = np.ones((1, 1, 4, 4), np.float32)
+        for name, call in calls.items():
+            child = os.fork()  # so that no call finds the memory that another one left
+            if child == 0:
+                fc.conv2d_backward(fc.conv2d(tiny, tiny), tiny, tiny)
+                extra = peak_above(call)
+                print(name, "takes", extra / MIB, "MiB", flush=True)
+                os._exit(extra >= 4 * MIB + 1.25 * weight.nbytes)
+            assert os.waitpid(child, 0)[1] == 0
+        """)
+
+
+MIXED_CALLS = """
+def mixed_calls(turn):
+    n, size, channels = 1 + turn % 3, 5 + turn % 7, 1 + turn % 19
+    layout = "NHWC" if turn % 2 else "NCHW"
+    x = np.ones((n, size, size, channels) if turn % 2 else (n, channels, size, size), np.float32)
+    if turn % 5 == 0:
+        x = x[..., ::-1].astype(">f4")
+    weight = np.ones((3, 3, channels, 8) if turn % 2 else (8, channels, 3, 3), np.float64)
+    weight = weight.astype(np.float32) if turn % 3 else weight
+    y = fc.conv2d(x, weight, padding=1, layout=layout, activation="relu")
+    fc.conv2d_backward(y, x, weight, padding=1, layout=layout)
+    pooled, indices = fc.max_pool2d(y, 2, 1, layout=layout, return_indices=True)
+    fc.max_pool2d_backward(pooled, indices, y.shape, layout=layout)
+    fc.linear(pooled, np.ones((pooled.shape[-1], 5), np.float32))
+    for wrong in (dict(stride=0), dict(groups=7), dict(padding="none"), dict(out=x)):
+        try:
+            fc.conv2d(x, weight, layout=layout, **wrong)
+        except (TypeError, ValueError):
+            pass
+"""
+
+
+def test_ten_thousand_calls_leave_nothing_behind():
+    run(
+        MIXED_CALLS
+        + """
+for turn in range(500):
+    mixed_calls(turn)
+before = status("VmRSS")
+for turn in range(2000):
+    mixed_calls(turn)
+assert status("VmRSS") - before < MIB, (status("VmRSS") - before) / MIB
+"""
+    )
+
+
+def test_scratch_memory_of_a_large_call_is_bounded():
+    """H22: what a call keeps for the next one is no more than 64 MiB."""
+    run("""
+        before = status("VmRSS")
+        weight = np.ones((3, 3, 2048, 1024), np.float32)
+        fc.conv2d(np.ones((1, 12, 12, 2048), np.float32), weight, padding=1)
+        fc.conv2d_backward(np.ones((1, 12, 12, 1024), np.float32),
+                           np.ones((1, 12, 12, 2048), np.float32), weight, padding=1)
+        del weight
+        assert status("VmRSS") - before < 64 * MIB, (status("VmRSS") - before) / MIB
+        """)
+
+
+def test_memory_that_runs_out_is_an_exception():
+    """From far too little room for the call to enough: refused or right, and usable after."""
+    run("""
+        fc.set_num_threads(1)
+        x, weight = np.ones((2, 40, 40, 64), np.float32), np.ones((3, 3, 64, 512), np.float32)
+        y = fc.conv2d(x[:1, :4, :4], weight)
+        assert (y == 576).all()
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+        outcomes = set()
+        for extra in range(0, 32 * MIB, MIB):
+            limit = status("VmSize") + extra
+            resource.setrlimit(resource.RLIMIT_AS, (limit, unlimited[1]))
+            try:
+                y = fc.conv2d(x, weight, padding=1)
+                gradients = fc.conv2d_backward(y, x, weight, padding=1)
+                outcome = "right" if y[1, 20, 20, 7] == 576 and y.max() == 576 else "wrong"
+                del y, gradients
+            except MemoryError:
+                outcome = "refused"
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, unlimited)
+            outcomes.add(outcome)
+            fc.clear_cache() if hasattr(fc, "clear_cache") else None
+        assert outcomes == {"right", "refused"}, outcomes
+        y = fc.conv2d(x, weight, padding=1)
+        assert y[0, 20, 20, 100] == 576
+        """)
