@@ -134,29 +134,32 @@ static int width_at(const plan *pl, int64_t columns) {
     return columns > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
 }
 
-/* grad_y of a chunk, panel after panel: [panel][pixel][width]. */
-static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, char *dst) {
-    fc_reader reader = pl->grad_y;
-    for (int64_t panel = 0; panel < b->panels; panel++) {
-        const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
-        const int width = width_at(pl, columns);
-        const int64_t k = b->group * pl->k + (b->first_panel + panel) * panel_width(pl);
-        for (int64_t j = 0; j < chunk->rows; j++) {
-            const int64_t row = chunk->row + j;
-            fc_read_line(&reader, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
-                         chunk->columns, k, columns, dst, width);
-            dst += (size_t)(chunk->columns * width) * pl->size;
-        }
+/* Some filters of grad_y of a chunk, side by side in panels of `width`: [panel][pixel][width]. */
+static void pack_filters(const plan *pl, const fc_block *chunk, const fc_channels *filters, char *dst) {
+    for (int64_t j = 0; j < chunk->rows; j++) {
+        const int64_t row = chunk->row + j;
+        fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
+                     chunk->columns, filters, dst);
+        dst += (size_t)(chunk->columns * filters->width) * pl->size;
     }
+}
+
+/* grad_y of a chunk; the last panel may be one vector wide. */
+static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, char *dst) {
+    const int64_t pixels = chunk->rows * chunk->columns, wide = panel_width(pl);
+    const int64_t whole = b->columns % wide == 0 || b->columns % wide > pl->kernels->vl ? b->columns : b->columns / wide * wide;
+    const int64_t k = b->group * pl->k + b->first_panel * wide;
+    const fc_channels panels = {.c = k, .channels = whole, .width = wide, .block = pixels * wide};
+    const fc_channels last = {.c = k + whole, .channels = b->columns - whole, .width = pl->kernels->vl};
+    if (whole > 0) pack_filters(pl, chunk, &panels, dst);
+    if (last.channels > 0) pack_filters(pl, chunk, &last, dst + (size_t)(pixels * whole) * pl->size);
 }
 
 /* x of a chunk: [cache line of channels][image line][column][channel]. */
 static fc_packed pack_x(const plan *pl, const block *b, const fc_block *chunk, char *dst, ptrdiff_t *row_at) {
-    fc_packed packed = {0};
-    for (int64_t c = 0; c < b->channels; c += pl->line_channels, dst += pl->line_block_bytes)
-        packed = fc_pack_block(&pl->window, &pl->x, chunk, b->group * pl->c + b->c + c,
-                               FC_MIN(pl->line_channels, b->channels - c), pl->line_channels, dst, row_at);
-    return packed;
+    const fc_channels lines = {.c = b->group * pl->c + b->c, .channels = b->channels, .width = pl->line_channels,
+                               .block = (ptrdiff_t)(pl->line_block_bytes / pl->size)};
+    return fc_pack_block(&pl->window, &pl->x, chunk, &lines, dst, row_at);
 }
 
 /* Where the rows (r, s, c) of the result are. */

@@ -258,8 +258,8 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
         reader.array.data = (void *)(uintptr_t)group_data;
         w.r = ps->rows;
         w.top -= ps->r * w.dilation_h;
-        packed = fc_pack_block(&w, &reader, &t->block, ps->c, ps->channels, ps->channels, t->input,
-                               t->row_at);
+        const fc_channels channels = {.c = ps->c, .channels = ps->channels, .width = ps->channels};
+        packed = fc_pack_block(&w, &reader, &t->block, &channels, t->input, t->row_at);
         a = t->input;
     }
     for (int64_t j = 0, i = 0; j < t->block.rows; j++)

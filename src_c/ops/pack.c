@@ -54,38 +54,55 @@ int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_
     return width * FC_MIN(lines_size(w, rows, columns), gathered_size(w, rows, columns));
 }
 
-void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
-                  int64_t count, int64_t c, int64_t channels, void *dst_, int64_t width) {
+/* Pack `count` pixels, `step` elements apart, that lie inside the image. */
+static void read_pixels(const fc_reader *x, const char *src, ptrdiff_t step, int64_t count, const fc_channels *ch,
+                        char *dst) {
+    const ptrdiff_t src_channel = x->array.stride[3];
     const size_t size = fc_dtype_size(x->to);
+    if (src_channel == 1 && x->array.dtype == x->to && ch->channels != ch->width) {
+        x->kernels->spread(count, ch->channels, src, step, dst, ch->width, ch->block);
+        return;
+    }
+    if (src_channel == 1 && ch->channels == ch->width && step == ch->channels) { /* one unbroken run */
+        fc_copy_as(x, 1, count * ch->channels, src, 0, 1, dst, 0, 1);
+        return;
+    }
+    for (int64_t c = 0; c < ch->channels; c += ch->width, dst += ch->block * (ptrdiff_t)size) {
+        const int64_t here = FC_MIN(ch->width, ch->channels - c);
+        if (here < ch->width) memset(dst, 0, (size_t)(count * ch->width) * size);
+        fc_copy_as(x, count, here, src + c * src_channel * (int64_t)fc_dtype_size(x->array.dtype), step, src_channel, dst,
+                   ch->width, 1);
+    }
+}
+
+static void zero_pixels(const fc_channels *ch, size_t size, int64_t count, char *dst) {
+    for (int64_t c = 0; count > 0 && c < ch->channels; c += ch->width, dst += ch->block * (ptrdiff_t)size)
+        memset(dst, 0, (size_t)(count * ch->width) * size);
+}
+
+void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
+                  int64_t count, const fc_channels *ch, void *dst_) {
+    const size_t size = fc_dtype_size(x->to);
+    const int64_t *stride = x->array.stride;
     char *dst = dst_;
-    int64_t lo = column < 0 ? (-column + step - 1) / step : 0;              /* first pixel inside the image */
-    int64_t hi = column < w ? (w - 1 - column) / step + 1 : 0;              /* first pixel behind it */
+    int64_t lo = column < 0 ? (-column + step - 1) / step : 0; /* first pixel inside the image */
+    int64_t hi = column < w ? (w - 1 - column) / step + 1 : 0; /* first pixel behind it */
     if (row < 0 || row >= h) lo = hi = 0;
     hi = FC_MIN(hi, count);
     lo = FC_MIN(lo, hi);
-    const size_t pixel = (size_t)width * size;
-    if (hi == lo || channels < width) {
-        memset(dst, 0, (size_t)count * pixel);
-        if (hi == lo) return;
-    } else {
-        memset(dst, 0, (size_t)lo * pixel);
-        memset(dst + (size_t)hi * pixel, 0, (size_t)(count - hi) * pixel);
-    }
-    const int64_t *stride = x->array.stride;
-    const char *src = (const char *)x->array.data + (n * stride[0] + row * stride[1] + (column + lo * step) * stride[2] +
-                                                     c * stride[3]) *
-                                                        (int64_t)fc_dtype_size(x->array.dtype);
-    dst += (size_t)lo * pixel;
-    if (stride[3] == 1 && channels == width && step * stride[2] == channels) /* one unbroken run */
-        fc_copy_as(x, 1, (hi - lo) * channels, src, 0, 1, dst, 0, 1);
-    else
-        fc_copy_as(x, hi - lo, channels, src, step * stride[2], stride[3], dst, width, 1);
+    const size_t pixel = (size_t)ch->width * size;
+    zero_pixels(ch, size, lo, dst);
+    zero_pixels(ch, size, count - hi, dst + (size_t)hi * pixel);
+    if (hi == lo) return;
+    const int64_t at = n * stride[0] + row * stride[1] + (column + lo * step) * stride[2] + ch->c * stride[3];
+    read_pixels(x, (const char *)x->array.data + at * (int64_t)fc_dtype_size(x->array.dtype), step * stride[2], hi - lo, ch,
+                dst + (size_t)lo * pixel);
 }
 
-static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_block *b, int64_t c, int64_t channels,
-                            int64_t width, char *dst, ptrdiff_t *row_at) {
+static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch,
+                            char *dst, ptrdiff_t *row_at) {
     const int64_t columns = lines_read(b->columns, w->stride_w, w->s, w->dilation_w);
-    const int64_t line = columns * width;
+    const int64_t line = columns * ch->width;
     const size_t line_bytes = (size_t)line * fc_dtype_size(x->to);
     int64_t at = 0; /* lines packed so far */
     for (int64_t j = 0; j < b->rows;) {
@@ -93,34 +110,34 @@ static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_blo
         const int64_t rows = FC_MIN(w->p - p, b->rows - j); /* of this image */
         const int64_t lines = lines_read(rows, w->stride_h, w->r, w->dilation_h);
         for (int64_t l = 0; l < lines; l++)
-            fc_read_line(x, w->h, w->w, n, p * w->stride_h - w->top + l, b->q * w->stride_w - w->left, 1, columns, c,
-                         channels, dst + (size_t)(at + l) * line_bytes, width);
+            fc_read_line(x, w->h, w->w, n, p * w->stride_h - w->top + l, b->q * w->stride_w - w->left, 1, columns, ch,
+                         dst + (size_t)(at + l) * line_bytes);
         for (int64_t i = 0; i < rows; i++) row_at[j + i] = (at + i * w->stride_h) * line;
         at += lines;
         j += rows;
     }
-    return (fc_packed){w->stride_w * width, w->dilation_h * line, w->dilation_w * width};
+    return (fc_packed){w->stride_w * ch->width, w->dilation_h * line, w->dilation_w * ch->width};
 }
 
-static fc_packed pack_gathered(const fc_window *w, const fc_reader *x, const fc_block *b, int64_t c, int64_t channels,
-                               int64_t width, char *dst, ptrdiff_t *row_at) {
-    const int64_t tap = b->rows * b->columns * width;
+static fc_packed pack_gathered(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch,
+                               char *dst, ptrdiff_t *row_at) {
+    const int64_t tap = b->rows * b->columns * ch->width;
     const size_t size = fc_dtype_size(x->to);
     for (int64_t j = 0; j < b->rows; j++) {
         const int64_t n = (b->row + j) / w->p, p = (b->row + j) % w->p;
-        row_at[j] = j * b->columns * width;
+        row_at[j] = j * b->columns * ch->width;
         for (int64_t r = 0; r < w->r; r++)
             for (int64_t s = 0; s < w->s; s++)
                 fc_read_line(x, w->h, w->w, n, p * w->stride_h - w->top + r * w->dilation_h,
-                             b->q * w->stride_w - w->left + s * w->dilation_w, w->stride_w, b->columns, c, channels,
-                             dst + (size_t)((r * w->s + s) * tap + row_at[j]) * size, width);
+                             b->q * w->stride_w - w->left + s * w->dilation_w, w->stride_w, b->columns, ch,
+                             dst + (size_t)((r * w->s + s) * tap + row_at[j]) * size);
     }
-    return (fc_packed){width, w->s * tap, tap};
+    return (fc_packed){ch->width, w->s * tap, tap};
 }
 
-fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, int64_t c, int64_t channels,
-                        int64_t width, void *scratch, ptrdiff_t *row_at) {
+fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
+                        void *scratch, ptrdiff_t *row_at) {
     if (gathered_size(w, block->rows, block->columns) < lines_size(w, block->rows, block->columns))
-        return pack_gathered(w, x, block, c, channels, width, scratch, row_at);
-    return pack_lines(w, x, block, c, channels, width, scratch, row_at);
+        return pack_gathered(w, x, block, channels, scratch, row_at);
+    return pack_lines(w, x, block, channels, scratch, row_at);
 }

@@ -44,15 +44,20 @@ void fc_drop_unread(fc_window *w, fc_array *x);
 /* Elements that a packed block of this many rows and columns needs, in the form fc_pack_block will take. */
 int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t width);
 
-/* Pack channels [c, c + channels) of a block, `width` >= channels numbers a pixel; row_at[rows] receives the offset of
- * each output row's first pixel. */
-fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, int64_t c, int64_t channels,
-                        int64_t width, void *scratch, ptrdiff_t *row_at);
+/* Some channels of an image operand, [c, c + channels), and how they are packed: `width` of them side by side, the next
+ * `width` from `block` elements on. Zeros fill up the last `width`. */
+typedef struct fc_channels {
+    int64_t c, channels, width;
+    ptrdiff_t block; /* any value where width >= channels */
+} fc_channels;
 
-/* dst[i][0..width) = channels [c, c + channels) of pixel (n, row, column + i*step), zeros behind them; zeros for
- * pixels outside the image. 0 <= i < count. */
+/* Pack some channels of a block of pixels; row_at[rows] receives the offset of each output row's first pixel. */
+fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
+                        void *scratch, ptrdiff_t *row_at);
+
+/* Pack some channels of the pixels (n, row, column + i*step), 0 <= i < count; zeros for pixels outside the h x w image. */
 void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
-                  int64_t count, int64_t c, int64_t channels, void *dst, int64_t width);
+                  int64_t count, const fc_channels *channels, void *dst);
 
 /* Copy between strided arrays, of one type by its kernel, of two by conversion. */
 void fc_copy_as(const fc_reader *how, int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row,

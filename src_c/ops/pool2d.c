@@ -82,9 +82,10 @@ static void pool_packed(const job *j, int64_t n, int64_t p, int64_t rows, int64_
     const int64_t first = FC_MAX(0, start);
     const int64_t end = FC_MIN(g->h, start + (rows - 1) * g->stride_h + (g->r - 1) * g->dilation_h + 1);
     const fc_reader reader = {.array = *j->x, .to = j->y->dtype, .kernels = j->kernels};
+    const fc_channels some = {.c = c, .channels = channels, .width = channels};
     for (int64_t line = first; line < end; line++)
-        fc_read_line(&reader, g->h, g->w, n, line, 0, 1, g->w, c, channels,
-                     memory + (line - first) * g->w * channels * size, channels);
+        fc_read_line(&reader, g->h, g->w, n, line, 0, 1, g->w, &some,
+                     memory + (line - first) * g->w * channels * size);
     const fc_pool_layout m = {.first_line = first, .x_line = g->w * channels, .x_column = channels, .first_row = p,
                               .y_row = g->q * channels, .y_column = channels, .indices_row = g->q * channels,
                               .indices_column = channels, .channels = channels};

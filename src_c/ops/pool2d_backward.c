@@ -146,8 +146,9 @@ static void spread(void *context, int64_t index, int worker) {
                               .y_column = t.channels, .channels = t.channels};
     const fc_reader reader = {.array = *j->grad_y, .to = j->grad_x->dtype, .kernels = j->kernels};
     memset(x, 0, (size_t)(g->h * g->w * t.channels * size));
+    const fc_channels some = {.c = t.c, .channels = t.channels, .width = t.channels};
     for (int64_t p = 0; p < g->p; p++)
-        fc_read_line(&reader, g->p, g->q, t.n, p, 0, 1, g->q, t.c, t.channels, y + p * m.y_row * size, t.channels);
+        fc_read_line(&reader, g->p, g->q, t.n, p, 0, 1, g->q, &some, y + p * m.y_row * size);
     spread_windows(j, &m, x, y);
     for (int64_t h = 0; h < g->h; h++)
         j->kernels->copy(g->w, t.channels, x + h * m.x_line * size, t.channels, 1, grad_x + h * xs[1] * size, xs[2], xs[3]);

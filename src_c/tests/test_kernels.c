@@ -61,6 +61,23 @@ static void test_copy(const pair *p) {
                 test_copy_shape(p, sizes[i], sizes[j], form & 1, form >> 1 & 1, 1 + (form >> 2));
 }
 
+static void test_spread(const pair *p) {
+    static const int64_t widths[] = {1, 3, 8, 16, 32};
+    for (int64_t columns = 1; columns <= 70; columns++)
+        for (int i = 0; i < 5; i++) {
+            enum { ROWS = 3 };
+            const int64_t width = widths[i], block = ROWS * width + 2;
+            const size_t src_size = (size_t)((ROWS - 1) * (columns + 1) + columns);
+            const size_t dst_size = (size_t)((columns - 1) / width * block + ROWS * width);
+            void *src = new_array(p->dtype, src_size);
+            void *dst = new_poisoned(p->dtype, dst_size), *expected = new_poisoned(p->dtype, dst_size);
+            p->fast->spread(ROWS, columns, src, columns + 1, dst, width, block);
+            p->judge->spread(ROWS, columns, src, columns + 1, expected, width, block);
+            CHECK(same_numbers(dst, expected, p->dtype, dst_size), "spread");
+            free(src), free(dst), free(expected);
+        }
+}
+
 /* Data with ties, and here and there a NaN. */
 static void sprinkle_nan(void *data, fc_dtype dtype, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -133,6 +150,7 @@ int main(void) {
             CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
             test_tile(&p);
             test_copy(&p);
+            test_spread(&p);
             test_pool(&p);
             test_column_sum(&p);
         }

@@ -15,4 +15,12 @@
 typedef void (*fc_copy_fn)(int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row, ptrdiff_t src_column,
                            void *dst, ptrdiff_t dst_row, ptrdiff_t dst_column);
 
+/* Cut rows of adjacent numbers into blocks of `width` columns; the last block may be narrower, zeros fill it up.
+ *
+ *     dst[(j / width)*dst_block + i*width + j % width] = src[i*src_row + j]     0 <= i < rows, 0 <= j < columns
+ *
+ * One pass over src in the order of memory: copied block by block instead, every block waits for memory again. */
+typedef void (*fc_spread_fn)(int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row, void *dst, int64_t width,
+                             ptrdiff_t dst_block);
+
 #endif

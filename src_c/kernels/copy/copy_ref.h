@@ -7,3 +7,11 @@ static void F(copy)(int64_t rows, int64_t columns, const void *src_, ptrdiff_t s
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++) dst[i * dst_row + j * dst_column] = src[i * src_row + j * src_column];
 }
+
+static void F(spread)(int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row, void *dst, int64_t width,
+                      ptrdiff_t dst_block) {
+    const int64_t blocks = (columns + width - 1) / width;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < blocks * width; j++)
+            ((T *)dst)[j / width * dst_block + i * width + j % width] = j < columns ? ((const T *)src)[i * src_row + j] : 0;
+}
