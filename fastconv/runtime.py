@@ -5,6 +5,7 @@ import contextlib
 import os
 import platform
 import warnings
+from pathlib import Path
 
 from fastconv import _core, errors
 from fastconv._version import __version__
@@ -157,18 +158,11 @@ def clear_cache():
 
 def _cache_sizes():
     """{level: text} of the first processor's caches, as Linux tells them."""
-    folder = "/sys/devices/system/cpu/cpu0/cache"
     sizes = {}
-    try:
-        for index in sorted(os.listdir(folder)):
-            if not index.startswith("index"):
-                continue
-            level, kind, size = (
-                open(os.path.join(folder, index, name)).read().strip() for name in ("level", "type", "size")
-            )
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        with contextlib.suppress(OSError):
+            level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
             sizes[f"L{level}{'' if kind == 'Unified' else kind[0].lower()}"] = size
-    except OSError:
-        pass
     return sizes
 
 

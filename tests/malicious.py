@@ -111,9 +111,7 @@ def empty_arrays():
     filters = [zeros(0, 3, 4, 6), zeros(3, 0, 4, 6), zeros(3, 3, 0, 6), zeros(3, 3, 4, 0)]
     images = [(1, 0, 8, 4), (1, 8, 0, 4), (1, 8, 8, 0)]
     nothing = zeros(0, 0, 0, 0)
-    yield from wrong_together(
-        "M01", "conv2d", "x weight", x=nothing, weight=nothing, bias=None, padding="same"
-    )
+    yield from wrong_together("M01", "conv2d", "x weight", x=nothing, weight=nothing, bias=None, padding="same")
     for weight in filters:
         yield from wrong_together("M02", "conv2d", "weight", weight=weight, bias=None)
         yield from wrong("M02", "conv2d_output_shape", weight_shape=[weight.shape])
@@ -143,9 +141,7 @@ def empty_arrays():
     images += [zeros(0, 8, 8, 4)]
     yield from wrong("M11", ["conv2d_backward_weight", "conv2d_backward"], "x grad_y", x=images)
     yield from wrong("M11", "linear_backward", grad_y=[zeros(0, 6), zeros(5, 0)])
-    yield from wrong_together(
-        "M16", "max_pool2d_backward", "grad_y indices", grad_y=nothing, x_shape=(1, 1, 1, 1)
-    )
+    yield from wrong_together("M16", "max_pool2d_backward", "grad_y indices", grad_y=nothing, x_shape=(1, 1, 1, 1))
 
 
 def numbers_out_of_range():
@@ -155,9 +151,7 @@ def numbers_out_of_range():
     yield from wrong("M12", POOL, stride=steps)
     yield from wrong("M12", "max_pool2d", dilation=steps)
     yield from wrong_together("M13", "max_pool2d", "stride", kernel_size=3, stride=0)
-    yield from wrong_together(
-        "M14", CONV, "stride dilation groups", stride=(0, 0), dilation=(0, 0), groups=0
-    )
+    yield from wrong_together("M14", CONV, "stride dilation groups", stride=(0, 0), dilation=(0, 0), groups=0)
     yield from wrong("M15", POOL, kernel_size=[0, (2, 0), (0, 2), -1, (2, -2)])
     negative = [-1, (0, -1), ((0, -1), (0, 0)), ((0, 0), (-(2**62), 0))]
     yield from wrong("M26", [*CONV, *POOL], padding=negative)
@@ -168,9 +162,7 @@ def numbers_out_of_range():
     uncovered = {"kernel_size": 2, "stride": 3, "padding": 2}
     yield from wrong_together("M39", POOL, "padding kernel_size", **uncovered)
     yield from wrong_together("M39", POOL, "padding kernel_size", **uncovered, ceil_mode=True)
-    yield from wrong_together(
-        "M39", POOL, "padding kernel_size", stride=1, padding=((0, 0), (2, 0))
-    )
+    yield from wrong_together("M39", POOL, "padding kernel_size", stride=1, padding=((0, 0), (2, 0)))
 
 
 def not_whole_numbers():

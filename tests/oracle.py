@@ -63,9 +63,7 @@ def output_length(size, kernel, stride, dilation, before_and_after, ceil_mode=Fa
 def output_size(size, kernel, stride=1, padding=0, dilation=1, ceil_mode=False):
     """(P, Q) for an image of ``size`` = (H, W) and a ``kernel`` of (R, S)."""
     borders = border(padding, size, kernel, stride, dilation)
-    axes = zip(
-        size, both_axes(kernel), both_axes(stride), both_axes(dilation), borders, strict=True
-    )
+    axes = zip(size, both_axes(kernel), both_axes(stride), both_axes(dilation), borders, strict=True)
     return tuple(output_length(*axis, ceil_mode) for axis in axes)
 
 
@@ -99,9 +97,7 @@ def axis_meetings(size, outputs, kernel, stride, dilation, before):
 def meetings(x_shape, weight_shape, stride, padding, dilation, groups):
     """All meetings, one tap and one group at a time, as indices into x, weight (RSCK) and y."""
     (images, height, width, channels), (taps_down, taps_across, _, filters) = x_shape, weight_shape
-    (top, bottom), (left, right) = border(
-        padding, (height, width), (taps_down, taps_across), stride, dilation
-    )
+    (top, bottom), (left, right) = border(padding, (height, width), (taps_down, taps_across), stride, dilation)
     (down, across), (spread_down, spread_across) = both_axes(stride), both_axes(dilation)
     p = output_length(height, taps_down, down, spread_down, (top, bottom))
     q = output_length(width, taps_across, across, spread_across, (left, right))
@@ -157,9 +153,7 @@ def conv2d_backward_input(
     grad_y = to_nhwc(grad_y, layout).astype(accumulate)
     weight = to_rsck(weight, layout).astype(accumulate)
     grad_x = to_nhwc(np.zeros(x_shape, accumulate), layout)
-    for in_x, in_weight, in_y in meetings(
-        grad_x.shape, weight.shape, stride, padding, dilation, groups
-    ):
+    for in_x, in_weight, in_y in meetings(grad_x.shape, weight.shape, stride, padding, dilation, groups):
         grad_x[in_x] += grad_y[in_y] @ weight[in_weight].T
     return from_nhwc(grad_x, layout)
 
@@ -180,9 +174,7 @@ def conv2d_backward_weight(
     grad_y = to_nhwc(grad_y, layout).astype(accumulate)
     x = to_nhwc(x, layout).astype(accumulate)
     grad_weight = to_rsck(np.zeros(weight_shape, accumulate), layout)
-    for in_x, in_weight, in_y in meetings(
-        x.shape, grad_weight.shape, stride, padding, dilation, groups
-    ):
+    for in_x, in_weight, in_y in meetings(x.shape, grad_weight.shape, stride, padding, dilation, groups):
         grad_weight[in_weight] += np.tensordot(x[in_x], grad_y[in_y], axes=((0, 1, 2), (0, 1, 2)))
     return from_rsck(grad_weight, layout)
 
@@ -241,9 +233,7 @@ def windows(size, kernel, stride, padding, dilation=1, ceil_mode=False):
     for p, q in product(range(p_count), range(q_count)):
         rows = [p * down - top + r * spread_down for r in range(taps_down)]
         columns = [q * across - left + s * spread_across for s in range(taps_across)]
-        bordered = sum(h < size[0] + bottom for h in rows) * sum(
-            w < size[1] + right for w in columns
-        )
+        bordered = sum(h < size[0] + bottom for h in rows) * sum(w < size[1] + right for w in columns)
         rows = [h for h in rows if 0 <= h < size[0]]
         columns = [w for w in columns if 0 <= w < size[1]]
         yield p, q, rows, columns, bordered
@@ -259,9 +249,7 @@ def pooled_shape(x, kernel_size, stride, padding, dilation, ceil_mode):
     )
 
 
-def max_pool2d(
-    x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=False, layout="NHWC"
-):
+def max_pool2d(x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=False, layout="NHWC"):
     """(maxima, indices h * W + w). A NaN counts as the greatest number and of equals the first in
     row-major order wins, which is what ``np.argmax`` does."""
     x = to_nhwc(x, layout)
@@ -311,9 +299,7 @@ def avg_pool2d(
     """Sum of each window over its divisor; pixels outside the image are zero."""
     x = to_nhwc(x, layout).astype(accumulate)
     y = np.zeros(pooled_shape(x, kernel_size, stride, padding, 1, ceil_mode), accumulate)
-    for p, q, rows, columns, bordered in windows(
-        x.shape[1:3], kernel_size, stride, padding, 1, ceil_mode
-    ):
+    for p, q, rows, columns, bordered in windows(x.shape[1:3], kernel_size, stride, padding, 1, ceil_mode):
         seen = len(rows) * len(columns)
         divisor = average_divisor(seen, bordered, padding, count_include_pad, divisor_override)
         y[:, p, q] = x[:, rows][:, :, columns].sum(axis=(1, 2)) / accumulate(divisor)
@@ -336,9 +322,7 @@ def avg_pool2d_backward(
     """Every pixel of a window gets the window's gradient over its divisor."""
     grad_y = to_nhwc(grad_y, layout).astype(accumulate)
     grad_x = to_nhwc(np.zeros(x_shape, accumulate), layout)
-    for p, q, rows, columns, bordered in windows(
-        grad_x.shape[1:3], kernel_size, stride, padding, 1, ceil_mode
-    ):
+    for p, q, rows, columns, bordered in windows(grad_x.shape[1:3], kernel_size, stride, padding, 1, ceil_mode):
         seen = len(rows) * len(columns)
         divisor = average_divisor(seen, bordered, padding, count_include_pad, divisor_override)
         share = grad_y[:, p, q] / accumulate(divisor)

@@ -102,9 +102,7 @@ class ConvProblem(Problem):
 
     @property
     def output_size(self):
-        return oracle.output_size(
-            (self.h, self.w), self.kernel, self.stride, self.padding, self.dilation
-        )
+        return oracle.output_size((self.h, self.w), self.kernel, self.stride, self.padding, self.dilation)
 
     @property
     def y_channels(self):

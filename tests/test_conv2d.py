@@ -255,10 +255,7 @@ def test_output_shape(problem, layout):
     assert type(shape) is tuple and shape == problem.y_shape(layout)
     assert all(type(length) is int for length in shape)
     assert (
-        fc.conv2d_output_shape(
-            list(shapes[0][1:]), list(shapes[1]), **problem.geometry, layout=layout
-        )
-        == (shape[1:])
+        fc.conv2d_output_shape(list(shapes[0][1:]), list(shapes[1]), **problem.geometry, layout=layout) == (shape[1:])
     )
 
 

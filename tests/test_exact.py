@@ -32,6 +32,11 @@ def convolution(request):
     return request.param
 
 
+@pytest.fixture(params=[problem for problem in CONV if problem not in NETWORKS], ids=str)
+def small_convolution(request):
+    return request.param
+
+
 @pytest.fixture(params=POOL_MAX, ids=str)
 def max_pooling(request):
     return request.param
@@ -75,12 +80,10 @@ def test_convolution(convolution, dtype, isa):
         check_all_four(convolution, dtype, layout, precision="strict")
 
 
-def test_convolution_by_the_reference(convolution, dtype):
+def test_convolution_by_the_reference(small_convolution, dtype):
     """The plain nest of loops, which judges the kernels, is judged itself."""
-    if convolution in NETWORKS:
-        pytest.skip("too slow for layers of networks")
     for layout in LAYOUTS:
-        check_all_four(convolution, dtype, layout, algorithm="reference")
+        check_all_four(small_convolution, dtype, layout, algorithm="reference")
 
 
 @functools.lru_cache(maxsize=2)
@@ -130,8 +133,7 @@ def test_linear(problem, isa, dtype):
     rng = problems.rng_for(problem)
     n, c, k = problem.n, problem.c, problem.k
     x, weight, bias, grad_y = (
-        problems.exact_integers(rng, shape, max(n, c + 1, k), dtype)
-        for shape in ((n, c), (c, k), k, (n, k))
+        problems.exact_integers(rng, shape, max(n, c + 1, k), dtype) for shape in ((n, c), (c, k), k, (n, k))
     )
     y = poisoned((n, k), dtype)
     fc.linear(x, weight, bias, precision="strict", out=y)

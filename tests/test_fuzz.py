@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Random problems, about a third of them illegal: a call succeeds exactly when it should, is right
+"""Random problems, about half of them illegal: a call succeeds exactly when it should, is right
 when it succeeds and changes nothing when it does not.
 
 Set FASTCONV_FUZZ_EXAMPLES to look longer than the default, and other places than the last time.
@@ -37,12 +37,10 @@ paddings = st.one_of(
     st.tuples(sides, sides),
     st.sampled_from(["same", "same_lower", "valid"]),
 )
-rarely_illegal = st.sampled_from(
-    [None] * 14 + ["stride", "dilation", "kernel", "padding", "groups", "c"]
-)
+rarely_illegal = st.sampled_from([None] * 14 + ["stride", "dilation", "kernel", "padding", "groups", "c"])
 BAD = {
     "stride": [0, -1, (0, 1), 2**63, (1, 2, 3), 1.0, "1", None, True],
-    "dilation": [0, -3, (1, 0), 2**62, (), 1.5, "1", None],
+    "dilation": [0, -3, (1, 0), 2**63, (), 1.5, "1", None],
     "padding": [-1, (0, -1), ((0, 0), (-1, 0)), (1, 2, 3), ((1, 2),), "some", 0.0, None],
     "groups": [0, -1, 7, 2**40, 1.0, None, (1,)],
 }
@@ -135,7 +133,7 @@ def pool_calls(draw):
     if fault in ("groups", "c"):
         fault = None
     elif fault == "kernel":
-        kernel = draw(st.sampled_from([0, (0, 1), -1, 1.0, (2, 2, 2), None, 2**62]))
+        kernel = draw(st.sampled_from([0, (0, 1), -1, 1.0, (2, 2, 2), None, 2**63]))
     elif fault:
         keywords[fault] = draw(st.sampled_from([bad for bad in BAD[fault] if bad is not None]))
     return x, kernel, keywords, fault

@@ -11,9 +11,7 @@ import fastconv as fc
 
 
 def whole(shape, dtype, seed=0):
-    return (
-        np.random.default_rng([seed, *np.shape(shape)]).integers(-99, 99, size=shape).astype(dtype)
-    )
+    return np.random.default_rng([seed, *np.shape(shape)]).integers(-99, 99, size=shape).astype(dtype)
 
 
 @pytest.mark.parametrize("rows", [(), (1,), (7,), (3, 5), (2, 3, 4), (0,), (2, 0)])
@@ -80,6 +78,7 @@ def test_out_may_have_any_strides(rows, form, isa, dtype):
         assert (out.base == 99).sum() == out.base.size - out.size
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_a_matrix_is_an_array():
     x = np.matrix([[1.0, 2.0], [3.0, 4.0]])
     assert_exact(fc.linear(x, np.asarray(x)), np.asarray(x) @ np.asarray(x))

@@ -27,6 +27,7 @@ CONV_FAMILIES = {
     "K 3x3": lambda t: f"c3 h2 w3 k{t} r3x3 p1",
     "K 1x1": lambda t: f"c5 h2 k{t} r1x1",
 }
+SHAPES = ["conv_pointwise", "conv_small_spatial", "conv_padding", "conv_strided", "conv_dilated", "conv_grouped"]
 POOL_FAMILIES = {
     "W": lambda t: f"c2 h3 w{t + 1} r2x2 s1",
     "W strided": lambda t: f"c3 h3 w{t} r3x3 s2 p1",
@@ -55,27 +56,36 @@ ctypes.c_float.from_address(array.ctypes.data + 4 * int(sys.argv[1])).value
         assert child.returncode == status, child.stderr
 
 
+def check_guarded_convolution(problem, side, layout, dtype):
+    """conv2d and its gradients between guard pages give the bits that they give elsewhere."""
+    data = problems.random_conv_data(problem, dtype, layout)
+    how = problem.geometry | {"layout": layout}
+    x, weight, bias, grad_y = (guarded(array, side) for array in (data.x, data.weight, data.bias, data.grad_y))
+    y, grad_x, grad_weight = (guarded(poisoned(array.shape, dtype), side) for array in (grad_y, x, weight))
+    fc.conv2d(x, weight, bias, **how, out=y)
+    assert same_bits(y, fc.conv2d(data.x, data.weight, data.bias, **how))
+    fc.conv2d_backward_input(grad_y, weight, x.shape, **how, out=grad_x)
+    fc.conv2d_backward_weight(grad_y, x, weight.shape, **how, out=grad_weight)
+    plain = fc.conv2d_backward(data.grad_y, data.x, data.weight, **how)
+    assert same_bits(grad_x, plain.x) and same_bits(grad_weight, plain.weight)
+    assert not (np.isnan(y).any() or np.isnan(grad_x).any() or np.isnan(grad_weight).any())
+    assert same_bits(fc.conv2d_backward(grad_y, x, weight, **how).bias, plain.bias)
+
+
 @needs_guards
 @sides
 @pytest.mark.parametrize("family", CONV_FAMILIES)
 def test_m40_convolution_stays_within_its_arrays(family, side, isa, layout, dtype):
     for tail in TAILS:
-        problem = problems.parse(CONV_FAMILIES[family](tail))
-        data = problems.random_conv_data(problem, dtype, layout)
-        how = problem.geometry | {"layout": layout}
-        x, weight, bias, grad_y = (
-            guarded(array, side) for array in (data.x, data.weight, data.bias, data.grad_y)
-        )
-        y, grad_x, grad_weight = (
-            guarded(poisoned(array.shape, dtype), side) for array in (grad_y, x, weight)
-        )
-        fc.conv2d(x, weight, bias, **how, out=y)
-        assert same_bits(y, fc.conv2d(data.x, data.weight, data.bias, **how))
-        fc.conv2d_backward_input(grad_y, weight, x.shape, **how, out=grad_x)
-        fc.conv2d_backward_weight(grad_y, x, weight.shape, **how, out=grad_weight)
-        plain = fc.conv2d_backward(data.grad_y, data.x, data.weight, **how)
-        assert same_bits(grad_x, plain.x) and same_bits(grad_weight, plain.weight)
-        assert not (np.isnan(y).any() or np.isnan(grad_x).any() or np.isnan(grad_weight).any())
+        check_guarded_convolution(problems.parse(CONV_FAMILIES[family](tail)), side, layout, dtype)
+
+
+@needs_guards
+@sides
+@pytest.mark.parametrize("name", SHAPES)
+def test_m40_every_shape_stays_within_its_arrays(name, side, isa, layout):
+    for problem in problems.load(name):
+        check_guarded_convolution(problem, side, layout, np.float32)
 
 
 @needs_guards
@@ -112,31 +122,41 @@ def test_m40_arrays_with_gaps_stay_within_their_arrays(family, isa, layout, dtyp
         assert same_bits(y, fc.conv2d(data.x, data.weight, **how))
 
 
+def check_guarded_pooling(problem, side, layout, dtype):
+    """Both poolings and their gradients between guard pages give the bits that they give elsewhere."""
+    maximum = problem.window | {"layout": layout}
+    average = problem.window_of_average | {"layout": layout}
+    rng = problems.rng_for(problem)
+    plain_x = rng.standard_normal(problem.x_shape(layout)).astype(dtype)
+    plain_grad_y = rng.standard_normal(problem.y_shape(layout)).astype(dtype)
+    x, grad_y = guarded(plain_x, side), guarded(plain_grad_y, side)
+    y, grad_x = (guarded(poisoned(array.shape, dtype), side) for array in (grad_y, x))
+    fc.avg_pool2d(x, **average, out=y)
+    assert same_bits(y, fc.avg_pool2d(plain_x, **average))
+    fc.avg_pool2d_backward(grad_y, x.shape, **average, out=grad_x)
+    assert same_bits(grad_x, fc.avg_pool2d_backward(plain_grad_y, x.shape, **average))
+    y[...], grad_x[...] = np.nan, np.nan
+    indices = fc.max_pool2d(x, **maximum, return_indices=True, out=y)[1]
+    plain_y, plain_indices = fc.max_pool2d(plain_x, **maximum, return_indices=True)
+    assert same_bits(y, plain_y) and same_bits(indices, plain_indices)
+    fc.max_pool2d_backward(grad_y, guarded(indices, side), x.shape, layout=layout, out=grad_x)
+    plain = fc.max_pool2d_backward(plain_grad_y, indices, x.shape, layout=layout)
+    assert same_bits(grad_x, plain)
+
+
 @needs_guards
 @sides
 @pytest.mark.parametrize("family", POOL_FAMILIES)
 def test_m40_pooling_stays_within_its_arrays(family, side, isa, layout, dtype):
     for tail in TAILS:
-        problem = problems.parse(POOL_FAMILIES[family](tail))
-        maximum = problem.window | {"layout": layout}
-        average = problem.window_of_average | {"layout": layout}
-        rng = problems.rng_for(problem)
-        plain_x = rng.standard_normal(problem.x_shape(layout)).astype(dtype)
-        plain_grad_y = rng.standard_normal(problem.y_shape(layout)).astype(dtype)
-        x, grad_y = guarded(plain_x, side), guarded(plain_grad_y, side)
-        y, grad_x = (guarded(poisoned(array.shape, dtype), side) for array in (grad_y, x))
-        fc.avg_pool2d(x, **average, out=y)
-        assert same_bits(y, fc.avg_pool2d(plain_x, **average))
-        fc.avg_pool2d_backward(grad_y, x.shape, **average, out=grad_x)
-        assert same_bits(grad_x, fc.avg_pool2d_backward(plain_grad_y, x.shape, **average))
-        y[...], grad_x[...] = np.nan, np.nan
-        indices = fc.max_pool2d(x, **maximum, return_indices=True, out=y)[1]
-        plain_y, plain_indices = fc.max_pool2d(plain_x, **maximum, return_indices=True)
-        assert same_bits(y, plain_y) and same_bits(indices, plain_indices)
-        guarded_indices = guarded(indices, side)
-        fc.max_pool2d_backward(grad_y, guarded_indices, x.shape, layout=layout, out=grad_x)
-        plain = fc.max_pool2d_backward(plain_grad_y, indices, x.shape, layout=layout)
-        assert same_bits(grad_x, plain)
+        check_guarded_pooling(problems.parse(POOL_FAMILIES[family](tail)), side, layout, dtype)
+
+
+@needs_guards
+@sides
+def test_m40_every_pooling_shape_stays_within_its_arrays(side, isa, layout):
+    for problem in problems.load("pool"):
+        check_guarded_pooling(problem, side, layout, np.float32)
 
 
 @needs_guards
@@ -184,9 +204,7 @@ def test_what_an_earlier_call_left_behind_does_not_matter(text, isa, layout, dty
     fc.clear_cache()
     clean = compute()
     for nan_dtype in (np.float32, np.float64):
-        x, weight = (
-            np.full(shape, np.nan, nan_dtype) for shape in ((1, 24, 24, 64), (3, 3, 64, 64))
-        )
+        x, weight = (np.full(shape, np.nan, nan_dtype) for shape in ((1, 24, 24, 64), (3, 3, 64, 64)))
         fc.conv2d_backward(fc.conv2d(x, weight), x, weight)
     for result, first in zip(compute(), clean, strict=True):
         assert not np.isnan(result).any()
@@ -218,9 +236,7 @@ CALLS_ON_AN_IMAGE = {
     "max_pool2d": lambda x, out: fc.max_pool2d(x, 3, 1, padding=1, out=out),
     "avg_pool2d": lambda x, out: fc.avg_pool2d(x, 3, 1, padding=1, out=out),
     "max_pool2d_backward": lambda g, out: fc.max_pool2d_backward(g, INDICES, X.shape, out=out),
-    "avg_pool2d_backward": lambda g, out: fc.avg_pool2d_backward(
-        g, X.shape, 3, 1, padding=1, out=out
-    ),
+    "avg_pool2d_backward": lambda g, out: fc.avg_pool2d_backward(g, X.shape, 3, 1, padding=1, out=out),
 }
 
 
@@ -314,9 +330,7 @@ def test_m30_matrix_of_patches_of_more_than_two_to_the_31_bytes(layout):
     rng = np.random.default_rng(0)
     plane = rng.integers(-9, 9, size=(600, 601)).astype(np.float32)
     weight = rng.integers(-9, 9, size=(5, 5, 64, 1)).astype(np.float32)
-    truth = oracle.conv2d(
-        plane[None, :, :, None], weight.sum(axis=2, keepdims=True), dilation=2, padding=1
-    )
+    truth = oracle.conv2d(plane[None, :, :, None], weight.sum(axis=2, keepdims=True), dilation=2, padding=1)
     if layout == "NHWC":
         x = np.broadcast_to(plane[None, :, :, None], (1, 600, 601, 64))
     else:

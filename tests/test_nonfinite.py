@@ -68,9 +68,7 @@ def test_in_the_image(text, poison, isa, layout, dtype):
     assert 0 < np.isfinite(truth).sum() < truth.size
     assert_same_kind(y, truth)
     grad_weight = fc.conv2d_backward_weight(grad_y, x, weight.shape, **geometry)
-    assert_same_kind(
-        grad_weight, oracle.conv2d_backward_weight(grad_y, x, weight.shape, **geometry)
-    )
+    assert_same_kind(grad_weight, oracle.conv2d_backward_weight(grad_y, x, weight.shape, **geometry))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
@@ -198,9 +196,7 @@ def test_subnormal_numbers_are_kept_in_strict(isa, dtype):
     tiny = np.finfo(dtype).smallest_subnormal * dtype(12345)
     x, weight = np.full((1, 5, 6, 3), tiny, dtype), np.ones((2, 2, 3, 17), dtype)
     assert (fc.conv2d(x, weight, precision="strict") == tiny * dtype(12)).all()
-    grad_x = fc.conv2d_backward_input(
-        np.full((1, 4, 5, 17), tiny, dtype), weight, x.shape, precision="strict"
-    )
+    grad_x = fc.conv2d_backward_input(np.full((1, 4, 5, 17), tiny, dtype), weight, x.shape, precision="strict")
     assert grad_x[0, 2, 2, 0] == tiny * dtype(4 * 17)
     assert (fc.linear(x, weight[0, 0], precision="strict") == tiny * dtype(3)).all()
     assert (fc.max_pool2d(x, 2) == tiny).all()

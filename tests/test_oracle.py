@@ -71,9 +71,7 @@ def torch_and_padded(torch, x, borders, fill=0.0):
 def test_convolution_agrees_with_pytorch(problem):
     torch = pytest.importorskip("torch")
     data = problems.random_conv_data(problem, np.float64, "NCHW")
-    borders = oracle.border(
-        problem.padding, (problem.h, problem.w), problem.kernel, problem.stride, problem.dilation
-    )
+    borders = oracle.border(problem.padding, (problem.h, problem.w), problem.kernel, problem.stride, problem.dilation)
     x = torch.from_numpy(data.x).requires_grad_()
     weight = torch.from_numpy(data.weight).requires_grad_()
     bias = torch.from_numpy(data.bias).requires_grad_()
@@ -109,9 +107,7 @@ def has_even_padding(problem):
 
 
 def torch_window(problem):
-    borders = oracle.border(
-        problem.padding, (problem.h, problem.w), problem.kernel, problem.stride, problem.dilation
-    )
+    borders = oracle.border(problem.padding, (problem.h, problem.w), problem.kernel, problem.stride, problem.dilation)
     return problem.kernel, problem.stride, tuple(before for before, _ in borders)
 
 

@@ -35,10 +35,7 @@ def test_the_interface_is_there_and_documented():
 
 
 def parameters(function):
-    return {
-        name: parameter.default
-        for name, parameter in inspect.signature(function).parameters.items()
-    }
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
 
 
 def test_signatures():
@@ -121,7 +118,7 @@ start = time.perf_counter()
 import fastconv
 print(time.perf_counter() - start)
 """
-    assert min(float(run(program)) for _ in range(4)) < 0.05
+    assert any(float(run(program)) < 0.05 for _ in range(8))
 
 
 def test_import_needs_numpy_alone():

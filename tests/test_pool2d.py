@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pooling: which element wins, what an average divides by, and what the functions take and give."""
 
+import re
+
 import numpy as np
 import oracle
 import problems
@@ -59,6 +61,30 @@ def test_maxima_of_integers_stay_integers(problem, integer, isa, layout):
     out = np.zeros(problem.y_shape(layout), integer)
     assert fc.max_pool2d(x, **problem.window, layout=layout, out=out) is out
     np.testing.assert_array_equal(out, oracle.max_pool2d(x, **problem.window, layout=layout)[0])
+
+
+@pytest.mark.parametrize("integer", [np.int32, np.uint16, np.uint32, np.int64, np.uint64])
+def test_maxima_of_large_integers_are_exact_or_refused(integer, layout):
+    limits, rng = np.iinfo(integer), np.random.default_rng(15)
+    shape, most = PROBLEM.x_shape(layout), min(limits.max, 2**53)
+    x = rng.integers(max(limits.min, -most), most, size=shape, endpoint=True, dtype=integer)
+    check_max(x, PROBLEM.window, layout)
+    x = np.full(shape, limits.max, integer)
+    x.flat[0] -= 1
+    try:
+        check_max(x, PROBLEM.window, layout)
+    except ValueError as error:
+        assert re.search(r"\bx\b", str(error)) and limits.max > 2**53
+
+
+def test_half_precision(isa, layout):
+    """The maximum is one of the numbers and keeps their type, the average is a float32."""
+    x = np.random.default_rng(16).integers(-2048, 2048, size=PROBLEM.x_shape(layout)).astype(np.float16)
+    check_max(x, PROBLEM.window, layout)
+    keywords = PROBLEM.window_of_average | {"divisor_override": 4, "layout": layout}
+    y = fc.avg_pool2d(x, **keywords)
+    assert y.dtype == np.float32
+    assert_exact(y, oracle.avg_pool2d(x, **keywords))
 
 
 def test_backward_adds_where_windows_share_a_winner(isa, layout, dtype):

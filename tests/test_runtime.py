@@ -10,6 +10,7 @@ from compare import same_bits
 import fastconv as fc
 
 KNOWN_ISAS = {"reference", "avx2", "avx512", "neon"}
+parallel = pytest.mark.skipif(not fc._core.openmp_runtime(), reason="a serial build")
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,7 @@ def in_another_thread(function):
 # ---- threads ------------------------------------------------------------------
 
 
+@parallel
 def test_number_of_threads_is_of_the_process():
     for number in (3, 1, np.int64(2)):
         fc.set_num_threads(number)
@@ -37,6 +39,7 @@ def test_number_of_threads_is_of_the_process():
         assert in_another_thread(fc.get_num_threads) == number
 
 
+@parallel
 def test_threads_in_a_with_block_are_of_the_calling_thread():
     fc.set_num_threads(2)
     with fc.threads(5):
@@ -183,6 +186,7 @@ def test_precisions_that_are_no_words(name):
 # ---- what it says of itself ---------------------------------------------------
 
 
+@parallel
 def test_show_config_prints_everything(capsys):
     fc.set_num_threads(3)
     fc.show_config()

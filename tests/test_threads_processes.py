@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Many threads, forked processes, signals, environment variables, and the state of the processor:
-what a library that lives in somebody else's process must leave alone or survive.
+"""Many threads, forked processes, signals, and the state of the processor: what a library that lives
+in somebody else's process must leave alone or survive.
 
 Whatever could hang or kill the process runs in one of its own, with a time limit.
 """
@@ -8,9 +8,7 @@ Whatever could hang or kill the process runs in one of its own, with a time limi
 import ctypes
 import multiprocessing
 import os
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 
@@ -19,42 +17,12 @@ import oracle
 import problems
 import pytest
 from compare import assert_within, same_bits
+from processes import run
 
 import fastconv as fc
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc and fork")
-
-PREAMBLE = """
-import os, signal, sys, threading, time
-import numpy as np
-import fastconv as fc
-
-x = np.random.default_rng(0).standard_normal((4, 40, 40, 32)).astype(np.float32)
-weight = np.random.default_rng(1).standard_normal((3, 3, 32, 64)).astype(np.float32)
-
-def compute():
-    return fc.conv2d(x, weight, padding=1).tobytes()
-
-def threads_of_this_process():
-    return len(os.listdir("/proc/self/task"))
-"""
-
-
-def run(*parts, timeout=60, **variables):
-    """The output of a Python program in a process of its own that has to end well."""
-    program = PREAMBLE + "".join(textwrap.dedent(part) for part in parts)
-    settled = ("OMP_", "GOMP_", "FASTCONV_")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(settled)}
-    child = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert child.returncode == 0, f"exit status {child.returncode}\n{child.stdout}{child.stderr}"
-    return child.stdout.strip() + child.stderr.strip()
-
+parallel = pytest.mark.skipif(not fc._core.openmp_runtime(), reason="a serial build")
 
 # ---- fork ---------------------------------------------------------------------
 
@@ -73,6 +41,7 @@ def fork_and_compare(expected, generations):
 """
 
 
+@parallel
 @linux
 @pytest.mark.parametrize("used", ["nowhere", "in the main thread", "in another thread", "in both"])
 def test_parent_and_child_of_a_fork_compute_in_parallel(used):
@@ -144,37 +113,41 @@ def test_multiprocessing_pool(method):
 
 # ---- signals ------------------------------------------------------------------
 
+# About 10**12 operations each, on inputs that take next to no memory.
 LONG_CALLS = {
     "many images": """
-        image = np.broadcast_to(np.float32(1), (2400, 8, 8, 4096))
-        call = lambda: fc.conv2d(image, np.ones((7, 7, 4096, 16), np.float32), padding=3)
+        images = np.broadcast_to(np.float32(1), (2400, 8, 8, 4096))
+        filters = np.ones((7, 7, 4096, 16), np.float32)
+        call = lambda: fc.conv2d(images, filters, padding=3)
         """,
     "one image": """
-        image = np.broadcast_to(np.float32(1), (1, 400, 400, 4096))
-        call = lambda: fc.conv2d(image, np.ones((7, 7, 4096, 16), np.float32), padding=3)
+        images = np.broadcast_to(np.float32(1), (1, 400, 400, 4096))
+        filters = np.ones((7, 7, 4096, 16), np.float32)
+        call = lambda: fc.conv2d(images, filters, padding=3)
         """,
     "reference": """
-        image = np.broadcast_to(np.float32(1), (1, 60, 60, 4096))
-        weight = np.ones((7, 7, 4096, 16), np.float32)
-        call = lambda: fc.conv2d(image, weight, padding=3, algorithm="reference")
+        images = np.broadcast_to(np.float32(1), (1, 60, 60, 4096))
+        filters = np.ones((7, 7, 4096, 16), np.float32)
+        call = lambda: fc.conv2d(images, filters, padding=3, algorithm="reference")
         """,
     "gradient of the input": """
-        grad = np.broadcast_to(np.float32(1), (2400, 8, 8, 4096))
-        weight, shape = np.ones((7, 7, 16, 4096), np.float32), (2400, 8, 8, 16)
-        call = lambda: fc.conv2d_backward_input(grad, weight, shape, padding=3)
+        grad_y = np.broadcast_to(np.float32(1), (2400, 8, 8, 4096))
+        filters, shape = np.ones((7, 7, 16, 4096), np.float32), (2400, 8, 8, 16)
+        call = lambda: fc.conv2d_backward_input(grad_y, filters, shape, padding=3)
         """,
     "gradient of the weights": """
-        image = np.broadcast_to(np.float32(1), (2400, 8, 8, 2048))
-        grad = np.broadcast_to(np.float32(1), (2400, 8, 8, 32))
-        call = lambda: fc.conv2d_backward_weight(grad, image, (7, 7, 2048, 32), padding=3)
+        images = np.broadcast_to(np.float32(1), (2400, 8, 8, 2048))
+        grad_y = np.broadcast_to(np.float32(1), (2400, 8, 8, 32))
+        call = lambda: fc.conv2d_backward_weight(grad_y, images, (7, 7, 2048, 32), padding=3)
         """,
     "pooling": """
-        image = np.broadcast_to(np.float32(1), (1, 2000, 2000, 256))
-        call = lambda: fc.max_pool2d(image, 301, 40, padding=150)
+        images = np.broadcast_to(np.float32(1), (1, 2000, 2000, 256))
+        call = lambda: fc.max_pool2d(images, 301, 40, padding=150)
         """,
     "linear": """
         rows = np.broadcast_to(np.float32(1), (500_000, 60_000))
-        call = lambda: fc.linear(rows, np.ones((60_000, 16), np.float32))
+        filters = np.ones((60_000, 16), np.float32)
+        call = lambda: fc.linear(rows, filters)
         """,
 }
 
@@ -314,85 +287,6 @@ def test_small_stacks_are_enough():
     finally:
         threading.stack_size(before)
     assert all(same_bits(a, b) for a, b in zip(results, mixed_results(0), strict=True))
-
-
-# ---- environment variables ----------------------------------------------------
-
-
-@linux
-def test_number_of_threads_from_the_environment():
-    show = "print(fc.get_num_threads())"
-    assert run(show, FASTCONV_NUM_THREADS="3") == "3"
-    assert run(show, OMP_NUM_THREADS="3") == "3"
-    assert run(show, FASTCONV_NUM_THREADS="2", OMP_NUM_THREADS="3") == "2"
-
-
-@linux
-@pytest.mark.parametrize("value", ["0", "-1", "2.5", "many", "1e3", "9" * 30])
-def test_a_senseless_number_of_threads_is_ignored_with_a_warning(value):
-    warned = run(
-        """
-        import subprocess
-        assert fc.get_num_threads() == 3
-        """,
-        FASTCONV_NUM_THREADS=value,
-        OMP_NUM_THREADS="3",
-    )
-    assert "FASTCONV_NUM_THREADS" in warned
-
-
-@linux
-def test_default_number_of_threads_is_that_of_the_processors_allowed():
-    cpus = os.sched_getaffinity(0)
-    assert int(run("print(fc.get_num_threads())")) <= len(cpus)
-    program = f"import os; os.sched_setaffinity(0, [{min(cpus)}])" + PREAMBLE
-    program += "compute(); print(fc.get_num_threads(), threads_of_this_process())"
-    child = subprocess.run(
-        [sys.executable, "-c", program],
-        env={k: v for k, v in os.environ.items() if "NUM_THREADS" not in k}
-        | {"OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert child.stdout.split() == ["1", "1"], child.stdout + child.stderr
-
-
-@linux
-def test_instruction_set_from_the_environment():
-    program = "fc.show_config(); print(compute()[:4000])"
-    default = run(program)
-    outputs = {isa: run(program, FASTCONV_ISA=isa) for isa in fc.isas()}
-    assert default == outputs[fc.isas()[0]]
-    for isa, output in outputs.items():
-        shown, bits = output.rsplit("\n", 1)
-        assert isa in shown
-        assert (bits == default.rsplit("\n", 1)[1]) == (isa != "reference")
-
-
-@linux
-def test_an_unknown_instruction_set_is_ignored_with_a_warning():
-    assert "FASTCONV_ISA" in run("assert fc.isas()", FASTCONV_ISA="sse9")
-
-
-# ---- threadpoolctl ------------------------------------------------------------
-
-
-def test_threadpoolctl_sees_and_limits_it():
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    assert [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "openmp"]
-    run(
-        """
-        import threadpoolctl
-        with threadpoolctl.threadpool_limits(1):
-            assert fc.get_num_threads() == 1
-            before = threads_of_this_process()
-            compute()
-            assert threads_of_this_process() == before
-        assert fc.get_num_threads() == 2
-        """,
-        OMP_NUM_THREADS="2",
-    )
 
 
 # ---- the caller's floating-point state ----------------------------------------

@@ -36,17 +36,16 @@ static double output_pixel(const job *j, int64_t n, int64_t p, int64_t q, int64_
     return sum;
 }
 
-static void forward_row(void *context, int64_t row, int worker) {
+/* Tasks are single numbers, so that even the largest problem can be interrupted. */
+static void forward_one(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
     const fc_conv2d *g = j->g;
-    const int64_t n = row / g->p, p = row % g->p;
-    for (int64_t q = 0; q < g->q; q++)
-        for (int64_t k = 0; k < g->k; k++) {
-            double value = output_pixel(j, n, p, q, k);
-            if (j->bias != NULL) value += fc_get(j->bias, k * j->bias->stride[3]);
-            fc_put(j->y, fc_at(j->y->stride, n, p, q, k), fc_activate_one(j->activation, value));
-        }
+    const int64_t k = index % g->k, q = index / g->k % g->q, p = index / g->k / g->q % g->p;
+    const int64_t n = index / g->k / g->q / g->p;
+    double value = output_pixel(j, n, p, q, k);
+    if (j->bias != NULL) value += fc_get(j->bias, k * j->bias->stride[3]);
+    fc_put(j->y, fc_at(j->y->stride, n, p, q, k), fc_activate_one(j->activation, value));
 }
 
 /* dL/dx[n,h,w,c] = sum of grad_y * weight over the outputs that read this pixel. */
@@ -67,14 +66,13 @@ static double input_gradient(const job *j, int64_t n, int64_t h, int64_t w, int6
     return sum;
 }
 
-static void backward_input_row(void *context, int64_t row, int worker) {
+static void backward_input_one(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
     const fc_conv2d *g = j->g;
-    const int64_t n = row / g->h, h = row % g->h;
-    for (int64_t w = 0; w < g->w; w++)
-        for (int64_t c = 0; c < g->c; c++)
-            fc_put(j->x, fc_at(j->x->stride, n, h, w, c), input_gradient(j, n, h, w, c));
+    const int64_t c = index % g->c, w = index / g->c % g->w, h = index / g->c / g->w % g->h;
+    const int64_t n = index / g->c / g->w / g->h;
+    fc_put(j->x, fc_at(j->x->stride, n, h, w, c), input_gradient(j, n, h, w, c));
 }
 
 /* dL/dweight[r,s,c,k] = sum of grad_y * x over all output pixels. */
@@ -93,14 +91,14 @@ static double weight_gradient(const job *j, int64_t r, int64_t s, int64_t c, int
     return sum;
 }
 
-static void backward_weight_filter(void *context, int64_t k, int worker) {
+static void backward_weight_one(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
     const fc_conv2d *g = j->g;
-    for (int64_t r = 0; r < g->r; r++)
-        for (int64_t s = 0; s < g->s; s++)
-            for (int64_t c = 0; c < g->c / g->groups; c++)
-                fc_put(j->weight, fc_at(j->weight->stride, r, s, c, k), weight_gradient(j, r, s, c, k));
+    const int64_t channels = g->c / g->groups;
+    const int64_t k = index % g->k, c = index / g->k % channels, s = index / g->k / channels % g->s;
+    const int64_t r = index / g->k / channels / g->s;
+    fc_put(j->weight, fc_at(j->weight->stride, r, s, c, k), weight_gradient(j, r, s, c, k));
 }
 
 static fc_status run(int64_t tasks, fc_task_fn task, job *j) {
@@ -112,17 +110,17 @@ static fc_status run(int64_t tasks, fc_task_fn task, job *j) {
 fc_status fc_reference_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                                const fc_array *y, fc_activation activation) {
     job j = {g, x, weight, bias, y, activation};
-    return run(g->n * g->p, forward_row, &j);
+    return run(g->n * g->p * g->q * g->k, forward_one, &j);
 }
 
 fc_status fc_reference_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                       const fc_array *grad_x) {
     job j = {.g = g, .x = grad_x, .weight = weight, .y = grad_y};
-    return run(g->n * g->h, backward_input_row, &j);
+    return run(g->n * g->h * g->w * g->c, backward_input_one, &j);
 }
 
 fc_status fc_reference_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                        const fc_array *grad_weight) {
     job j = {.g = g, .x = x, .weight = grad_weight, .y = grad_y};
-    return run(g->k, backward_weight_filter, &j);
+    return run(g->r * g->s * (g->c / g->groups) * g->k, backward_weight_one, &j);
 }
