@@ -12,9 +12,12 @@ FC_INLINE F(v) F(activate)(F(v) x, fc_epilogue activation) {
     return x;
 }
 
-/* Finish one vector of one row: add to C, bias, activation, store. */
-FC_INLINE void F(finish)(const fc_tile *t, F(v) sum, F(v) bias, int columns, T *c) {
-    if (columns >= F(VL)) {
+/* Finish one vector of one row: add to C, bias, activation, store. A first or middle pass over whole vectors only
+ * stores or adds. */
+FC_INLINE void F(finish)(const fc_tile *t, F(v) sum, int plain, F(v) bias, int columns, T *c) {
+    if (plain && columns >= F(VL)) {
+        F(store)(c, t->accumulate ? F(add)(F(load)(c), sum) : sum);
+    } else if (columns >= F(VL)) {
         if (t->accumulate) sum = F(add)(F(load)(c), sum);
         F(store)(c, F(activate)(F(add)(sum, bias), t->activation));
     } else {
@@ -56,13 +59,14 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t
         F(add_term)(rows, vectors, row, at[1], b + vectors * F(VL), odd0, odd1);
     }
     if (at != end) F(add_term)(rows, vectors, row, at[0], b, even0, even1);
+    const int plain = bias == NULL && t->activation == FC_EPILOGUE_NONE;
     const F(v) bias0 = F(load_bias)(bias, columns);
     FC_UNROLL
-    for (int i = 0; i < rows; i++) F(finish)(t, F(add)(even0[i], odd0[i]), bias0, columns, c + c_row[i]);
+    for (int i = 0; i < rows; i++) F(finish)(t, F(add)(even0[i], odd0[i]), plain, bias0, columns, c + c_row[i]);
     if (vectors > 1 && columns > F(VL)) {
         const F(v) bias1 = F(load_bias)(bias == NULL ? NULL : bias + F(VL), columns - F(VL));
         FC_UNROLL
-        for (int i = 0; i < rows; i++) F(finish)(t, F(add)(even1[i], odd1[i]), bias1, columns - F(VL), c + c_row[i] + F(VL));
+        for (int i = 0; i < rows; i++) F(finish)(t, F(add)(even1[i], odd1[i]), plain, bias1, columns - F(VL), c + c_row[i] + F(VL));
     }
 }
 
