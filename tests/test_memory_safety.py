@@ -21,6 +21,7 @@ CONV_FAMILIES = {
     "W 3x3": lambda t: f"c3 h2 w{t} k5 r3x3 p1",
     "W 1x1": lambda t: f"c4 h1 w{t} k3 r1x1",
     "W strided": lambda t: f"c3 h3 w{2 * t} k4 r2x2 s2",
+    "W padded on one side": lambda t: f"c16 h4 w{2 * t} k5 r3x3 s2 psame",
     "C 3x3": lambda t: f"c{t} h2 w3 k5 r3x3 p1",
     "C 1x1": lambda t: f"c{t} h2 k3 r1x1",
     "C depthwise": lambda t: f"c{t} h3 w4 k{t} r3x3 p1 g{t}",

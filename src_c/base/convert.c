@@ -73,8 +73,8 @@ void fc_convert(fc_dtype from, fc_dtype to, int64_t rows, int64_t columns, const
 
 double fc_get(const fc_array *a, int64_t at) {
     double value;
-    fc_convert(a->dtype, FC_FLOAT64, 1, 1, (const char *)a->data + at * (int64_t)fc_dtype_size(a->dtype), 0, 0, &value, 0,
-               0);
+    const void *element = (const char *)a->data + at * (int64_t)fc_dtype_size(a->dtype);
+    fc_convert(a->dtype, FC_FLOAT64, 1, 1, element, 0, 0, &value, 0, 0);
     return value;
 }
 

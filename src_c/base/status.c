@@ -6,7 +6,7 @@ const char *fc_status_text(fc_status status) {
         case FC_OK: return "success";
         case FC_NO_MEMORY: return "not enough memory for scratch space";
         case FC_INTERRUPTED: return "interrupted";
-        case FC_BAD_SIZE: return "every image, channel, filter and kernel size must be at least 1 (only the batch may be 0)";
+        case FC_BAD_SIZE: return "every size but the batch must be at least 1: image, channels, filters and kernel";
         case FC_BAD_STRIDE: return "stride must be at least 1";
         case FC_BAD_DILATION: return "dilation must be at least 1";
         case FC_BAD_PADDING: return "padding must not be negative";

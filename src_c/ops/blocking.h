@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Block sizes, in one place. MR and NR (rows and columns of a register tile) belong to the kernels (kernels/kernels.h). */
+ * Block sizes, in one place. MR and NR, rows and columns of a register tile, belong to the kernels. */
 #ifndef FC_BLOCKING_H
 #define FC_BLOCKING_H
 
 #include "pack.h"
 
-/* KC: the terms that one pass adds up in registers. A panel of KC x NR float32 is 64 KiB and streams from L2. A pass has
- * at most 1.5*KC terms in two chains, so a result is off by at most 384 u of the sum of magnitudes, with any data. */
+/* KC: the terms that one pass adds up in registers. A panel of KC x NR float32 is 64 KiB and streams from L2. A pass
+ * has at most 1.5*KC terms in two chains of at most 384 terms. */
 enum { FC_KC = 512 };
 
 /* MC: output pixels of a block. Each panel of weights that a pass brings in serves this many pixels, so that even

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Entry points of convolution: check the element types, choose the algorithm, keep the caller's floating-point state. */
+ * Entry points of convolution: check the element types, choose the algorithm, keep the caller's float state. */
 #include "../base/convert.h"
 #include "../base/float_state.h"
 #include "conv2d_algorithms.h"
@@ -60,6 +60,7 @@ fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, 
     if (options == NULL) options = &defaults;
     if (!fc_is_compute_type(grad_weight->dtype)) return FC_BAD_DTYPE;
     const uint64_t state = enter(options, grad_weight->dtype);
-    if (options->algorithm == FC_REFERENCE) return leave(state, fc_reference_backward_weight(g, grad_y, x, grad_weight));
+    if (options->algorithm == FC_REFERENCE)
+        return leave(state, fc_reference_backward_weight(g, grad_y, x, grad_weight));
     return leave(state, fc_direct_backward_weight(g, grad_y, x, grad_weight));
 }

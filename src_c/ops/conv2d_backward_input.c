@@ -64,7 +64,8 @@ static fc_direct phase_problem(const fc_conv2d *g, const phase *h, const phase *
                            .top = h->before, .left = w->before};
     const int64_t last_r = h->tap + (h->taps - 1) * h->tap_step, last_s = w->tap + (w->taps - 1) * w->tap_step;
     d.weight.data = (char *)weight->data + (last_r * in[0] + last_s * in[1]) * (int64_t)fc_dtype_size(weight->dtype);
-    memcpy(d.weight.stride, (int64_t[4]){-h->tap_step * in[0], -w->tap_step * in[1], in[3], in[2]}, sizeof d.weight.stride);
+    const int64_t backwards[4] = {-h->tap_step * in[0], -w->tap_step * in[1], in[3], in[2]};
+    memcpy(d.weight.stride, backwards, sizeof backwards);
     d.y.data = (char *)grad_x->data + (h->first * out[1] + w->first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
     memcpy(d.y.stride, (int64_t[4]){out[0], g->stride_h * out[1], g->stride_w * out[2], out[3]}, sizeof d.y.stride);
     d.x_group = k * grad_y->stride[3];

@@ -8,7 +8,7 @@
  *         tiles     MR rows (r, s, c), read from the packed x where the taps overlap in memory
  *
  * Each task owns its block of the result and adds its chunks in order. Only where there are fewer blocks than
- * FC_FIXED_TASKS are the pixels cut into parts too; their sums are joined by a fixed tree. Neither the cut nor the order
+ * FC_FIXED_TASKS are the pixels cut into parts too; their sums are joined by a fixed tree. Neither cut nor order
  * knows the number of threads, so the bits do not depend on it; and no chain of additions is longer than
  * FC_PIXEL_CHAIN terms or the number of chunks. */
 #include <string.h>
@@ -94,7 +94,8 @@ static void plan_blocks(plan *pl) {
     pl->line_channels = FC_MIN(pl->channels, FC_CACHE_LINE / (int64_t)pl->size);
     pl->panels = fc_ceil_div(pl->k, panel_width(pl));
     const int64_t per_block = FC_MAX(1, FC_RESULT_ELEMENTS / (taps * pl->channels * panel_width(pl)));
-    pl->filter_blocks = fc_ceil_div(pl->panels, FC_MIN(per_block, FC_RESULT_ELEMENTS / FC_PIXEL_CHAIN / panel_width(pl)));
+    const int64_t packed_panels = FC_RESULT_ELEMENTS / FC_PIXEL_CHAIN / panel_width(pl); /* of grad_y, as much again */
+    pl->filter_blocks = fc_ceil_div(pl->panels, FC_MIN(per_block, packed_panels));
     pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
     pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
@@ -147,7 +148,8 @@ static void pack_filters(const plan *pl, const fc_block *chunk, const fc_channel
 /* grad_y of a chunk; the last panel may be one vector wide. */
 static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, char *dst) {
     const int64_t pixels = chunk->rows * chunk->columns, wide = panel_width(pl);
-    const int64_t whole = b->columns % wide == 0 || b->columns % wide > pl->kernels->vl ? b->columns : b->columns / wide * wide;
+    const int64_t rest = b->columns % wide;
+    const int64_t whole = rest == 0 || rest > pl->kernels->vl ? b->columns : b->columns - rest;
     const int64_t k = b->group * pl->k + b->first_panel * wide;
     const fc_channels panels = {.c = k, .channels = whole, .width = wide, .block = pixels * wide};
     const fc_channels last = {.c = k + whole, .channels = b->columns - whole, .width = pl->kernels->vl};

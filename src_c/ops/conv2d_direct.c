@@ -88,9 +88,9 @@ static int readable_in_place(const plan *pl) {
     const int inside = w->top <= 0 && w->left <= 0 &&
                        (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
                        (w->q - 1) * w->stride_w - w->left + (w->s - 1) * w->dilation_w < w->w;
-    const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : x->stride[1] != 0 && w->p > 1 ? x->stride[1] : x->stride[0];
-    return inside && x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1) && !rows_collide(pixel * (int64_t)pl->size) &&
-           (pl->d->c >= 16 || w->r * w->s == 1);
+    const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : w->p > 1 ? w->stride_h * x->stride[1] : x->stride[0];
+    const int adjacent = x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1);
+    return inside && adjacent && !rows_collide(pixel * (int64_t)pl->size) && (pl->d->c >= 16 || w->r * w->s == 1);
 }
 
 /* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
@@ -211,7 +211,10 @@ typedef struct task {
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    task t = {.pl = pl, .input = memory + pl->input_at, .output = memory + pl->output_at, .panel = memory + pl->panel_at};
+    task t = {.pl = pl};
+    t.input = memory + pl->input_at;
+    t.output = memory + pl->output_at;
+    t.panel = memory + pl->panel_at;
     t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
     t.group = index / pl->filter_blocks / pixel_blocks;
     t.first_panel = index % pl->filter_blocks * pl->panels_per_block;

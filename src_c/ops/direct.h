@@ -6,7 +6,7 @@
 
 #include "pack.h"
 
-/* y[n,p,q,k] = activation(bias[k] + sum over r, s, c of x[n, p*stride_h - top + r*dilation_h, ...][c] * weight[r,s,c,k])
+/* y[n,p,q,k] = activation(bias[k] + sum over r, s, c of x[n, p*stride_h - top + r*dilation_h, .., c] * weight[r,s,c,k])
  * with pixels outside the image as zeros, for each of `groups` groups of c input channels and k filters. */
 typedef struct fc_direct {
     fc_window window;

@@ -54,8 +54,10 @@ static fc_status resolve_axis(axis *a, fc_padding mode, int ceil_mode) {
 static int addressable(int64_t a, int64_t b, int64_t c, int64_t d) {
     int64_t bytes = 8;
     /* a zero factor must not hide that the others overflow: strides are computed from them */
-    return !__builtin_mul_overflow(bytes, FC_MAX(a, 1), &bytes) && !__builtin_mul_overflow(bytes, FC_MAX(b, 1), &bytes) &&
-           !__builtin_mul_overflow(bytes, FC_MAX(c, 1), &bytes) && !__builtin_mul_overflow(bytes, FC_MAX(d, 1), &bytes);
+    const int64_t sizes[4] = {a, b, c, d};
+    for (int i = 0; i < 4; i++)
+        if (__builtin_mul_overflow(bytes, FC_MAX(sizes[i], 1), &bytes)) return 0;
+    return 1;
 }
 
 fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode) {

@@ -38,7 +38,7 @@ static int64_t lines_read(int64_t count, int64_t stride, int64_t kernel, int64_t
     return (count - 1) * stride + (kernel - 1) * dilation + 1;
 }
 
-/* The largest number of lines: a block of several rows may hold pieces of several images, each with lines of its own. */
+/* The largest number of pixels: a block of several rows may hold pieces of several images, each with its own lines. */
 static int64_t lines_size(const fc_window *w, int64_t rows, int64_t columns) {
     const int64_t pieces = FC_MIN(rows, (rows + w->p - 2) / w->p + 1);
     const int64_t lines = lines_read(rows, w->stride_h, w->r, w->dilation_h) +
@@ -67,11 +67,11 @@ static void read_pixels(const fc_reader *x, const char *src, ptrdiff_t step, int
         fc_copy_as(x, 1, count * ch->channels, src, 0, 1, dst, 0, 1);
         return;
     }
-    for (int64_t c = 0; c < ch->channels; c += ch->width, dst += ch->block * (ptrdiff_t)size) {
+    const ptrdiff_t src_block = ch->width * src_channel * (ptrdiff_t)fc_dtype_size(x->array.dtype);
+    for (int64_t c = 0; c < ch->channels; c += ch->width, src += src_block, dst += ch->block * (ptrdiff_t)size) {
         const int64_t here = FC_MIN(ch->width, ch->channels - c);
         if (here < ch->width) memset(dst, 0, (size_t)(count * ch->width) * size);
-        fc_copy_as(x, count, here, src + c * src_channel * (int64_t)fc_dtype_size(x->array.dtype), step, src_channel, dst,
-                   ch->width, 1);
+        fc_copy_as(x, count, here, src, step, src_channel, dst, ch->width, 1);
     }
 }
 
@@ -95,8 +95,8 @@ void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t r
     zero_pixels(ch, size, count - hi, dst + (size_t)hi * pixel);
     if (hi == lo) return;
     const int64_t at = n * stride[0] + row * stride[1] + (column + lo * step) * stride[2] + ch->c * stride[3];
-    read_pixels(x, (const char *)x->array.data + at * (int64_t)fc_dtype_size(x->array.dtype), step * stride[2], hi - lo, ch,
-                dst + (size_t)lo * pixel);
+    const char *src = (const char *)x->array.data + at * (int64_t)fc_dtype_size(x->array.dtype);
+    read_pixels(x, src, step * stride[2], hi - lo, ch, dst + (size_t)lo * pixel);
 }
 
 static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch,

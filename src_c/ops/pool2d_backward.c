@@ -87,10 +87,11 @@ static void scatter(void *context, int64_t index, int worker) {
                 const int64_t place = at[c * j->indices_stride[3]];
                 if (place < 0 || place >= pixels) continue;
                 const int64_t pixel = flat ? place * xs[2] : place / g->w * xs[1] + place % g->w * xs[2];
+                const int64_t winner = to + pixel + c * xs[3], source = from + c * ys[3];
                 if (j->kernels->element_size == sizeof(float))
-                    ((float *)j->grad_x->data)[to + pixel + c * xs[3]] += ((const float *)j->grad_y->data)[from + c * ys[3]];
+                    ((float *)j->grad_x->data)[winner] += ((const float *)j->grad_y->data)[source];
                 else
-                    ((double *)j->grad_x->data)[to + pixel + c * xs[3]] += ((const double *)j->grad_y->data)[from + c * ys[3]];
+                    ((double *)j->grad_x->data)[winner] += ((const double *)j->grad_y->data)[source];
             }
         }
 }
@@ -151,7 +152,8 @@ static void spread(void *context, int64_t index, int worker) {
         fc_read_line(&reader, g->p, g->q, t.n, p, 0, 1, g->q, &some, y + p * m.y_row * size);
     spread_windows(j, &m, x, y);
     for (int64_t h = 0; h < g->h; h++)
-        j->kernels->copy(g->w, t.channels, x + h * m.x_line * size, t.channels, 1, grad_x + h * xs[1] * size, xs[2], xs[3]);
+        j->kernels->copy(g->w, t.channels, x + h * m.x_line * size, t.channels, 1, grad_x + h * xs[1] * size, xs[2],
+                         xs[3]);
 }
 
 fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x) {

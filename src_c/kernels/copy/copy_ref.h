@@ -12,6 +12,8 @@ static void F(spread)(int64_t rows, int64_t columns, const void *src, ptrdiff_t 
                       ptrdiff_t dst_block) {
     const int64_t blocks = (columns + width - 1) / width;
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < blocks * width; j++)
-            ((T *)dst)[j / width * dst_block + i * width + j % width] = j < columns ? ((const T *)src)[i * src_row + j] : 0;
+        for (int64_t j = 0; j < blocks * width; j++) {
+            const T value = j < columns ? ((const T *)src)[i * src_row + j] : 0;
+            ((T *)dst)[j / width * dst_block + i * width + j % width] = value;
+        }
 }

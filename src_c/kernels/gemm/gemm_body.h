@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The tile kernel over the vector vocabulary; see gemm.h for the contract.
  *
- * `rows` and `vectors` are constants after inlining, so the sums live in registers: rows x 2 vectors x 2 chains. The rows
- * of A are plain pointers, so rows that follow one another and rows scattered over image lines run alike.
+ * `rows` and `vectors` are constants after inlining, so the sums live in registers: rows x 2 vectors x 2 chains. The
+ * rows of A are plain pointers, so rows that follow one another and rows scattered over image lines run alike.
  * Measured on AVX-512: 7 rows x 2 chains reach 97 % of the FMA peak, 14 rows x 1 chain 93 %, whose row pointers do
  * not fit into the general registers. Sums are separate arrays, not one of more dimensions: gcc 12 keeps the latter
  * in memory. */
@@ -66,7 +66,8 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t
     if (vectors > 1 && columns > F(VL)) {
         const F(v) bias1 = F(load_bias)(bias == NULL ? NULL : bias + F(VL), columns - F(VL));
         FC_UNROLL
-        for (int i = 0; i < rows; i++) F(finish)(t, F(add)(even1[i], odd1[i]), plain, bias1, columns - F(VL), c + c_row[i] + F(VL));
+        for (int i = 0; i < rows; i++)
+            F(finish)(t, F(add)(even1[i], odd1[i]), plain, bias1, columns - F(VL), c + c_row[i] + F(VL));
     }
 }
 

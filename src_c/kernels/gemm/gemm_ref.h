@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The tile kernel, one number at a time; see gemm.h for the contract. */
+ * The tile kernel, one number at a time; see gemm.h for the contract. Products are rounded before they are added: a
+ * fused multiply-add without an instruction for it is a function call a hundred times slower. */
 static T F(epilogue)(T x, fc_epilogue activation) {
     if (activation == FC_EPILOGUE_RELU) return (T)0 > x ? (T)0 : x;
     if (activation == FC_EPILOGUE_LEAKY_RELU) return x < (T)0 ? x * (T)FC_LEAKY_SLOPE : x;
