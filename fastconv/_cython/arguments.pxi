@@ -199,8 +199,8 @@ cdef void view_vector(cnp.ndarray array, fc_array *view) noexcept:
     view.stride[3] = stride_of(array, 0)
 
 
-cdef int image_sizes(object shape_or_array, int64_t *sizes, bint channels_first, int rank,
-                     int64_t *n, int64_t *h, int64_t *w, int64_t *c) except -1:
+cdef void image_sizes(const int64_t *sizes, bint channels_first, int rank,
+                      int64_t *n, int64_t *h, int64_t *w, int64_t *c) noexcept:
     """Name the sizes of an image batch."""
     cdef int first = rank - 3
     n[0] = sizes[0] if first == 1 else 1
@@ -208,7 +208,6 @@ cdef int image_sizes(object shape_or_array, int64_t *sizes, bint channels_first,
         c[0], h[0], w[0] = sizes[first], sizes[first + 1], sizes[first + 2]
     else:
         h[0], w[0], c[0] = sizes[first], sizes[first + 1], sizes[first + 2]
-    return 0
 
 
 cdef int result_type(cnp.ndarray a, cnp.ndarray b) noexcept:

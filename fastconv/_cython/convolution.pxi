@@ -40,7 +40,7 @@ cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *
     cdef fc_padding mode
     cdef fc_status status
     cdef int64_t channels
-    image_sizes(None, <int64_t *>x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
+    image_sizes(x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
     if channels_first:
         g.k, channels, g.r, g.s = weight_sizes[0], weight_sizes[1], weight_sizes[2], weight_sizes[3]
     else:
@@ -221,7 +221,7 @@ def conv2d_backward_bias(object grad_y, object layout, object out):
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(grad_y_array, "grad_y", 3, 4, sizes)
     memset(&g, 0, sizeof(g))
-    image_sizes(None, sizes, channels_first, rank, &g.n, &g.p, &g.q, &g.k)
+    image_sizes(sizes, channels_first, rank, &g.n, &g.p, &g.q, &g.k)
     if g.p < 1 or g.q < 1 or g.k < 1:
         raise errors.empty_grad_y((<object>grad_y_array).shape)
     k = g.k

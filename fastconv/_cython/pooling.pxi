@@ -17,7 +17,7 @@ cdef int resolve_pool(fc_pool2d *g, const int64_t *x_sizes, int rank, object x_n
     cdef fc_padding mode
     cdef fc_status status
     memset(g, 0, sizeof(fc_pool2d))
-    image_sizes(None, <int64_t *>x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
+    image_sizes(x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
     to_pair(kernel_size, "kernel_size", &g.r, &g.s)
     to_pair(kernel_size if stride is None else stride, "stride", &g.stride_h, &g.stride_w)
     to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
@@ -111,8 +111,8 @@ def max_pool2d_backward(object grad_y, object indices, object x_shape, object la
     if not has_element_strides(indices_array) or not cnp.PyArray_ISNOTSWAPPED(indices_array):
         indices_array = np.array(indices_array, dtype=np.int64, order="C")
     memset(&g, 0, sizeof(g))
-    image_sizes(None, x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
-    image_sizes(None, y_sizes, channels_first, rank, &n, &g.p, &g.q, &channels)
+    image_sizes(x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
+    image_sizes(y_sizes, channels_first, rank, &n, &g.p, &g.q, &channels)
     if (n != g.n or channels != g.c or g.n < 0 or g.c < 1 or g.h < 1 or g.w < 1 or g.p < 1 or g.q < 1
             or errors.too_many_elements(x_shape)):
         raise errors.unrelated_shapes(x_shape, (<object>grad_y_array).shape, layout)
