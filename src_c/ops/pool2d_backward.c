@@ -40,15 +40,20 @@ static task task_at(const job *j, int64_t index) {
     return (task){.n = index / j->channel_blocks, .c = c, .channels = FC_MIN(j->channels, j->g->c - c)};
 }
 
+/* Rows of adjacent pixels are cleared in one stroke. */
 static void zero_plane(const job *j, const task *t) {
     const int64_t size = j->kernels->element_size, *stride = j->grad_x->stride;
-    for (int64_t h = 0; h < j->g->h; h++)
-        for (int64_t w = 0; w < j->g->w; w++) {
-            char *pixel = (char *)j->grad_x->data + fc_at(stride, t->n, h, w, t->c) * size;
-            if (stride[3] == 1) memset(pixel, 0, (size_t)(t->channels * size));
-            else
-                for (int64_t c = 0; c < t->channels; c++) memset(pixel + c * stride[3] * size, 0, (size_t)size);
+    const int whole_rows = stride[3] == 1 && stride[2] == t->channels;
+    for (int64_t h = 0; h < j->g->h; h++) {
+        char *row = (char *)j->grad_x->data + fc_at(stride, t->n, h, 0, t->c) * size;
+        if (whole_rows) {
+            memset(row, 0, (size_t)(j->g->w * t->channels * size));
+            continue;
         }
+        for (int64_t w = 0; w < j->g->w; w++, row += stride[2] * size)
+            for (int64_t c = 0; c < (stride[3] == 1 ? 1 : t->channels); c++)
+                memset(row + c * stride[3] * size, 0, (size_t)(stride[3] == 1 ? t->channels * size : size));
+    }
 }
 
 /* ---------------------------------------------------------------- maximum */
@@ -70,29 +75,36 @@ static void check_indices(void *context, int64_t index, int worker) {
     if (bad) atomic_store(&j->bad_index, 1);
 }
 
-/* Indices are checked again: another thread may have changed them since. */
+/* One window: grad_y of each channel is added to the pixel that won. `size` is a constant after inlining. Indices are
+ * checked again: another thread may have changed them since. */
+FC_INLINE void scatter_window(const size_t size, const job *j, const task *t, const int64_t *at, int64_t from, int64_t to,
+                              int flat) {
+    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, step = j->indices_stride[3];
+    const int64_t w = j->g->w, pixels = j->g->h * w;
+    for (int64_t c = 0; c < t->channels; c++) {
+        const int64_t place = at[c * step];
+        if (place < 0 || place >= pixels) continue;
+        const int64_t pixel = flat ? place * xs[2] : place / w * xs[1] + place % w * xs[2];
+        const int64_t winner = to + pixel + c * xs[3], source = from + c * ys[3];
+        if (size == sizeof(float)) ((float *)j->grad_x->data)[winner] += ((const float *)j->grad_y->data)[source];
+        else ((double *)j->grad_x->data)[winner] += ((const double *)j->grad_y->data)[source];
+    }
+}
+
 static void scatter(void *context, int64_t index, int worker) {
     (void)worker;
     job *j = context;
     const fc_pool2d *g = j->g;
     const task t = task_at(j, index);
-    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, pixels = g->h * g->w;
+    const int64_t *xs = j->grad_x->stride, to = t.n * xs[0] + t.c * xs[3];
     const int flat = xs[1] == g->w * xs[2]; /* an index is an offset: no division */
     zero_plane(j, &t);
     for (int64_t p = 0; p < g->p; p++)
         for (int64_t q = 0; q < g->q; q++) {
             const int64_t *at = j->indices + fc_at(j->indices_stride, t.n, p, q, t.c);
-            const int64_t from = fc_at(ys, t.n, p, q, t.c), to = t.n * xs[0] + t.c * xs[3];
-            for (int64_t c = 0; c < t.channels; c++) {
-                const int64_t place = at[c * j->indices_stride[3]];
-                if (place < 0 || place >= pixels) continue;
-                const int64_t pixel = flat ? place * xs[2] : place / g->w * xs[1] + place % g->w * xs[2];
-                const int64_t winner = to + pixel + c * xs[3], source = from + c * ys[3];
-                if (j->kernels->element_size == sizeof(float))
-                    ((float *)j->grad_x->data)[winner] += ((const float *)j->grad_y->data)[source];
-                else
-                    ((double *)j->grad_x->data)[winner] += ((const double *)j->grad_y->data)[source];
-            }
+            const int64_t from = fc_at(j->grad_y->stride, t.n, p, q, t.c);
+            if (j->kernels->element_size == sizeof(float)) scatter_window(sizeof(float), j, &t, at, from, to, flat);
+            else scatter_window(sizeof(double), j, &t, at, from, to, flat);
         }
 }
 
