@@ -77,8 +77,8 @@ static void check_indices(void *context, int64_t index, int worker) {
 
 /* One window: grad_y of each channel is added to the pixel that won. `size` is a constant after inlining. Indices are
  * checked again: another thread may have changed them since. */
-FC_INLINE void scatter_window(const size_t size, const job *j, const task *t, const int64_t *at, int64_t from, int64_t to,
-                              int flat) {
+FC_INLINE void scatter_window(const size_t size, const job *j, const task *t, const int64_t *at, int64_t from,
+                              int64_t to, int flat) {
     const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, step = j->indices_stride[3];
     const int64_t w = j->g->w, pixels = j->g->h * w;
     for (int64_t c = 0; c < t->channels; c++) {
