@@ -7,7 +7,6 @@ No arithmetic, no defaults, no documentation of operations: those are in `ops.py
 a microsecond, so everything that happens on every call is here in C, and everything that explains an
 error is in `errors.py`, which is called only then.
 """
-cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongLongAndOverflow

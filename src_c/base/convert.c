@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "convert.h"
 
+#include "compiler.h"
 #include "element.h"
 
 #include <string.h>
@@ -30,53 +31,48 @@ static float from_half(half x) {
     return result;
 }
 
-static float same_f32(float x) { return x; }
-static double same_f64(double x) { return x; }
-static float from_u8(uint8_t x) { return x; }
-static float from_i8(int8_t x) { return x; }
-static float from_i16(int16_t x) { return x; }
-
-/* One loop for each pair of types. */
-#define FC_CONVERSION(name, From, To, value)                                                                    \
-    static void name(int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row, ptrdiff_t src_column,   \
-                     void *dst, ptrdiff_t dst_row, ptrdiff_t dst_column) {                                      \
-        for (int64_t i = 0; i < rows; i++)                                                                      \
-            for (int64_t j = 0; j < columns; j++)                                                               \
-                ((To *)dst)[i * dst_row + j * dst_column] =                                                     \
-                    (To)value(((const From *)src)[i * src_row + j * src_column]);                               \
+/* One element as a double, which holds every value of every type. */
+FC_INLINE double read_one(fc_dtype from, const void *src, ptrdiff_t at) {
+    switch (from) {
+        case FC_FLOAT32: return (double)((const float *)src)[at];
+        case FC_FLOAT64: return ((const double *)src)[at];
+        case FC_FLOAT16: return (double)from_half(((const half *)src)[at]);
+        case FC_UINT8: return ((const uint8_t *)src)[at];
+        case FC_INT8: return ((const int8_t *)src)[at];
+        default: return ((const int16_t *)src)[at];
     }
+}
 
-FC_CONVERSION(f32_to_f32, float, float, same_f32)
-FC_CONVERSION(f64_to_f32, double, float, same_f64)
-FC_CONVERSION(f16_to_f32, half, float, from_half)
-FC_CONVERSION(u8_to_f32, uint8_t, float, from_u8)
-FC_CONVERSION(i8_to_f32, int8_t, float, from_i8)
-FC_CONVERSION(i16_to_f32, int16_t, float, from_i16)
-FC_CONVERSION(f32_to_f64, float, double, same_f32)
-FC_CONVERSION(f64_to_f64, double, double, same_f64)
-FC_CONVERSION(f16_to_f64, half, double, from_half)
-FC_CONVERSION(u8_to_f64, uint8_t, double, from_u8)
-FC_CONVERSION(i8_to_f64, int8_t, double, from_i8)
-FC_CONVERSION(i16_to_f64, int16_t, double, from_i16)
+/* The loop for one pair of types: `from` and `to` are constants after inlining. */
+FC_INLINE void convert(fc_dtype from, fc_dtype to, int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row,
+                       ptrdiff_t src_column, void *dst, ptrdiff_t dst_row, ptrdiff_t dst_column) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            const double value = read_one(from, src, i * src_row + j * src_column);
+            const ptrdiff_t at = i * dst_row + j * dst_column;
+            if (to == FC_FLOAT64) ((double *)dst)[at] = value;
+            else ((float *)dst)[at] = (float)value;
+        }
+}
 
-typedef void (*conversion)(int64_t, int64_t, const void *, ptrdiff_t, ptrdiff_t, void *, ptrdiff_t, ptrdiff_t);
+#define FC_FROM(type)                                                                                           \
+    case type:                                                                                                  \
+        if (to == FC_FLOAT64)                                                                                   \
+            convert(type, FC_FLOAT64, rows, columns, src, src_row, src_column, dst, dst_row, dst_column);       \
+        else convert(type, FC_FLOAT32, rows, columns, src, src_row, src_column, dst, dst_row, dst_column);      \
+        break;
 
 void fc_convert(fc_dtype from, fc_dtype to, int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row,
                 ptrdiff_t src_column, void *dst, ptrdiff_t dst_row, ptrdiff_t dst_column) {
-    static const conversion table[FC_DTYPES][2] = {
-        [FC_FLOAT32] = {f32_to_f32, f32_to_f64}, [FC_FLOAT64] = {f64_to_f32, f64_to_f64},
-        [FC_FLOAT16] = {f16_to_f32, f16_to_f64}, [FC_UINT8] = {u8_to_f32, u8_to_f64},
-        [FC_INT8] = {i8_to_f32, i8_to_f64},      [FC_INT16] = {i16_to_f32, i16_to_f64},
-    };
-    table[from][to == FC_FLOAT64](rows, columns, src, src_row, src_column, dst, dst_row, dst_column);
+    switch (from) {
+        FC_FROM(FC_FLOAT32) FC_FROM(FC_FLOAT64) FC_FROM(FC_FLOAT16)
+        FC_FROM(FC_UINT8) FC_FROM(FC_INT8) FC_FROM(FC_INT16)
+        default: break;
+    }
 }
+#undef FC_FROM
 
-double fc_get(const fc_array *a, int64_t at) {
-    double value;
-    const void *element = (const char *)a->data + at * (int64_t)fc_dtype_size(a->dtype);
-    fc_convert(a->dtype, FC_FLOAT64, 1, 1, element, 0, 0, &value, 0, 0);
-    return value;
-}
+double fc_get(const fc_array *a, int64_t at) { return read_one(a->dtype, a->data, at); }
 
 void fc_put(const fc_array *a, int64_t at, double value) {
     if (a->dtype == FC_FLOAT64) ((double *)a->data)[at] = value;

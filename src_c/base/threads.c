@@ -74,9 +74,7 @@ static char runtime_file[256];
 /* libgomp forgets its threads in a child process and then waits for them for ever. Releasing them before the fork
  * lets parent and child start anew. libomp resets itself (and aborts when asked to pause after a fork). */
 static void before_fork(void) {
-#if _OPENMP >= 201811 || defined(__GNUC__)
     if (!omp_in_parallel()) omp_pause_resource_all(omp_pause_hard);
-#endif
 }
 
 static void find_runtime(void) {

@@ -35,8 +35,7 @@ typedef enum fc_status {
     FC_EMPTY_WINDOW,    /* a pooling window that covers no pixel of the image */
     FC_TOO_LARGE,       /* a size or a product of sizes beyond 63 bits */
     FC_BAD_INDEX,       /* a pooling index outside the image */
-    FC_BAD_DTYPE,       /* an element type that this argument cannot have */
-    FC_UNSUPPORTED      /* the algorithm named cannot do this problem */
+    FC_BAD_DTYPE        /* an element type that this argument cannot have */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
