@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t
 cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_status:
         FC_OK, FC_NO_MEMORY, FC_INTERRUPTED, FC_BAD_SIZE, FC_BAD_STRIDE, FC_BAD_DILATION, FC_BAD_PADDING
-        FC_BAD_GROUPS, FC_EMPTY_OUTPUT, FC_EMPTY_WINDOW, FC_TOO_LARGE, FC_BAD_INDEX, FC_BAD_DTYPE
+        FC_BAD_GROUPS, FC_EMPTY_OUTPUT, FC_EMPTY_WINDOW, FC_TOO_LARGE, FC_BAD_INDEX, FC_BAD_DTYPE, FC_BAD_ALGORITHM
     ctypedef enum fc_dtype:
         FC_FLOAT32, FC_FLOAT64, FC_FLOAT16, FC_UINT8, FC_INT8, FC_INT16
     ctypedef enum fc_padding:
@@ -18,10 +18,12 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_activation:
         FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID
     ctypedef enum fc_algorithm:
-        FC_AUTO, FC_DIRECT, FC_REFERENCE
+        FC_AUTO, FC_DIRECT, FC_WINOGRAD, FC_REFERENCE
 
     ctypedef enum fc_precision:
         FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM
+    ctypedef enum fc_operation:
+        FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT
 
     ctypedef struct fc_array:
         void *data
@@ -41,6 +43,8 @@ cdef extern from "fastconv.h" nogil:
         fc_precision precision
 
     const char *fc_status_text(fc_status status)
+    const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
+                                 const char **reason)
     fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
     fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode)
     fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,

@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.geometry import problem_string
 
 PRECISIONS = ("strict", "high", "medium")
-ALGORITHMS = ("auto", "direct", "reference")
+ALGORITHMS = ("auto", "direct", "winograd", "reference")
 
 
 def _short(value):
@@ -52,10 +52,8 @@ def unknown_name(name, value, known):
     return ValueError(f"{name} {_short(value)} is unknown; choose from {', '.join(map(repr, known))}")
 
 
-def unknown_algorithm(value):
-    if value == "winograd":
-        return ValueError("algorithm 'winograd' cannot do this problem: there are no Winograd kernels yet; use 'auto'")
-    return unknown_name("algorithm", value, ALGORITHMS)
+def refused_algorithm(value, reason):
+    return ValueError(f"algorithm {value!r} cannot do this problem: {reason}; use 'auto'")
 
 
 def not_a_shape(name, value):

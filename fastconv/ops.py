@@ -16,7 +16,7 @@ Arguments that the functions share
         ONNX SAME_UPPER); "same_lower" (an odd pixel at the top or left).
     layout : "NHWC" or "NCHW", for images and filters alike.
     precision : None (what `set_precision` says), "strict", "high" or "medium".
-    algorithm : "auto", "direct", or "reference" (the definition as loops; slow).
+    algorithm : "auto", "direct", "winograd", or "reference" (the definition as loops; slow).
     out : array to write the result to, of the result's shape and dtype, with any strides. It may share no
         memory with an input.
 

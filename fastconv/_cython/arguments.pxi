@@ -99,9 +99,11 @@ cdef fc_algorithm to_algorithm(object value) except *:
         return FC_AUTO
     if value == "direct":
         return FC_DIRECT
+    if value == "winograd":
+        return FC_WINOGRAD
     if value == "reference":
         return FC_REFERENCE
-    raise errors.unknown_algorithm(value)
+    raise errors.unknown_name("algorithm", value, errors.ALGORITHMS)
 
 
 cdef fc_precision to_precision(object value) except *:

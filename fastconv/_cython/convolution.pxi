@@ -60,6 +60,17 @@ cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *
     return 0
 
 
+cdef int check_algorithm(const fc_conv2d *g, fc_operation operation, int number, const fc_options *options,
+                         object algorithm) except -1:
+    """An algorithm named outright must be able to do the problem."""
+    cdef const char *reason = NULL
+    if options.algorithm == FC_AUTO:
+        return 0
+    if fc_conv2d_choice(g, operation, FC_FLOAT64 if number == cnp.NPY_FLOAT64 else FC_FLOAT32, options, &reason) == NULL:
+        raise errors.refused_algorithm(algorithm, reason.decode())
+    return 0
+
+
 cdef int array_sizes(cnp.ndarray array, object name, int least, int most, int64_t *sizes) except -1:
     cdef int axis, rank = cnp.PyArray_NDIM(array)
     if rank < least or rank > most:
@@ -113,6 +124,7 @@ def conv2d(object x, object weight, object bias, object stride, object padding, 
         view_vector(bias_array, &bias_view)
         if bias_view.dtype == FC_FLOAT64:
             number = cnp.NPY_FLOAT64
+    check_algorithm(&g, FC_FORWARD, number, &options, algorithm)
     output_sizes(&g, channels_first, rank, y_sizes)
     cdef cnp.ndarray target = to_result(out, rank, y_sizes, number)
     if out is not None:
@@ -163,7 +175,9 @@ def conv2d_backward_input(object grad_y, object weight, object x_shape, object s
     options.precision = to_precision(precision)
     resolve(&g, x_sizes, rank, weight_sizes, x_name, "weight", stride, padding, dilation, groups, channels_first)
     check_grad_y(grad_y_array, &g, channels_first, rank)
-    cdef cnp.ndarray target = to_result(out, rank, x_sizes, result_type(grad_y_array, weight_array))
+    cdef int number = result_type(grad_y_array, weight_array)
+    check_algorithm(&g, FC_BACKWARD_INPUT, number, &options, algorithm)
+    cdef cnp.ndarray target = to_result(out, rank, x_sizes, number)
     if out is not None:
         refuse_overlap(target, grad_y_array, "grad_y")
         refuse_overlap(target, weight_array, "weight")
@@ -196,7 +210,9 @@ def conv2d_backward_weight(object grad_y, object x, object weight_shape, object 
     options.precision = to_precision(precision)
     resolve(&g, x_sizes, rank, weight_sizes, "x", weight_name, stride, padding, dilation, groups, channels_first)
     check_grad_y(grad_y_array, &g, channels_first, rank)
-    cdef cnp.ndarray target = to_result(out, 4, weight_sizes, result_type(grad_y_array, x_array))
+    cdef int number = result_type(grad_y_array, x_array)
+    check_algorithm(&g, FC_BACKWARD_WEIGHT, number, &options, algorithm)
+    cdef cnp.ndarray target = to_result(out, 4, weight_sizes, number)
     if out is not None:
         refuse_overlap(target, grad_y_array, "grad_y")
         refuse_overlap(target, x_array, "x")

@@ -16,6 +16,7 @@ const char *fc_status_text(fc_status status) {
         case FC_TOO_LARGE: return "sizes are too large: a product of them does not fit into 63 bits";
         case FC_BAD_INDEX: return "an index lies outside the image";
         case FC_BAD_DTYPE: return "an array has an element type that it cannot have here";
+        case FC_BAD_ALGORITHM: return "the algorithm named cannot do this problem";
     }
     return "unknown status";
 }

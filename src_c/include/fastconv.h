@@ -35,7 +35,8 @@ typedef enum fc_status {
     FC_EMPTY_WINDOW,    /* a pooling window that covers no pixel of the image */
     FC_TOO_LARGE,       /* a size or a product of sizes beyond 63 bits */
     FC_BAD_INDEX,       /* a pooling index outside the image */
-    FC_BAD_DTYPE        /* an element type that this argument cannot have */
+    FC_BAD_DTYPE,       /* an element type that this argument cannot have */
+    FC_BAD_ALGORITHM    /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
@@ -84,7 +85,7 @@ typedef struct fc_pool2d {
 } fc_pool2d;
 
 typedef enum fc_activation { FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID } fc_activation;
-typedef enum fc_algorithm { FC_AUTO, FC_DIRECT, FC_REFERENCE } fc_algorithm;
+typedef enum fc_algorithm { FC_AUTO, FC_DIRECT, FC_WINOGRAD, FC_REFERENCE } fc_algorithm;
 typedef enum fc_precision { FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM } fc_precision;
 
 /* All zero (or a NULL pointer to it) is the default. */
@@ -93,6 +94,14 @@ typedef struct fc_options {
     fc_algorithm algorithm;
     fc_precision precision; /* float32: below FC_STRICT subnormal numbers are flushed to zero */
 } fc_options;
+
+typedef enum fc_operation { FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT } fc_operation;
+
+/* What a function will do for this problem, computed in `dtype`: the name of the algorithm, or NULL where the one that
+ * `options` names cannot do it; then *reason says why. It depends on the geometry of one image, the element type and the
+ * precision, never on the number of images or threads. */
+const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
+                             const char **reason);
 
 /* Check a problem and fill in paddings and output size. Call it before every other function. */
 fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode);

@@ -3,64 +3,83 @@
 #include "../base/convert.h"
 #include "../base/float_state.h"
 #include "conv2d_algorithms.h"
-#include "direct.h"
+
+/* In the order in which "auto" asks them. */
+static const fc_conv2d_algorithm *const algorithms[] = {&fc_direct_algorithm, &fc_reference_algorithm};
+
+enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
 static const fc_options defaults;
 
-/* Set the state for arithmetic in `dtype` and return the caller's. One subnormal operand costs a multiply-add of the
- * tile kernel some 150 cycles; below "strict" they count as zero. */
-static uint64_t enter(const fc_options *options, fc_dtype dtype) {
-    const uint64_t state = fc_float_state();
+static const fc_conv2d_algorithm *choose(const fc_problem *problem, fc_algorithm asked, const char **reason) {
+    *reason = "there is no such algorithm";
+    for (int i = 0; i < ALGORITHMS; i++) {
+        const fc_conv2d_algorithm *a = algorithms[i];
+        if (asked != FC_AUTO && asked != a->family) continue;
+        *reason = a->refusal(problem);
+        if (*reason == NULL && (asked != FC_AUTO || a->preferred(problem))) return a;
+    }
+    return NULL;
+}
+
+static fc_problem problem_of(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
     const fc_precision precision = options->precision == FC_DEFAULT ? fc_get_precision() : options->precision;
-    if (dtype == FC_FLOAT32 && precision != FC_STRICT && options->algorithm != FC_REFERENCE)
-        fc_set_float_state(state | FC_FLUSH_SUBNORMALS);
-    return state;
+    return (fc_problem){.g = g, .operation = operation, .dtype = dtype, .precision = precision};
 }
 
-static fc_status leave(uint64_t state, fc_status status) {
-    fc_set_float_state(state);
+const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
+                             const char **reason) {
+    if (options == NULL) options = &defaults;
+    const fc_problem problem = problem_of(g, operation, dtype, options);
+    const fc_conv2d_algorithm *algorithm = choose(&problem, options->algorithm, reason);
+    return algorithm == NULL ? NULL : algorithm->name;
+}
+
+/* A call: the algorithm that does it, and the caller's float state. One subnormal operand costs a multiply-add of the
+ * tile kernel some 150 cycles; below "strict" they count as zero. */
+typedef struct call {
+    const fc_conv2d_algorithm *algorithm; /* NULL: none can */
+    uint64_t state;
+} call;
+
+static call enter(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
+    const char *reason;
+    if (options == NULL) options = &defaults;
+    const fc_problem problem = problem_of(g, operation, dtype, options);
+    const call c = {choose(&problem, options->algorithm, &reason), fc_float_state()};
+    if (c.algorithm != NULL && dtype == FC_FLOAT32 && problem.precision != FC_STRICT &&
+        c.algorithm != &fc_reference_algorithm)
+        fc_set_float_state(c.state | FC_FLUSH_SUBNORMALS);
+    return c;
+}
+
+static fc_status leave(call c, fc_status status) {
+    fc_set_float_state(c.state);
     return status;
-}
-
-fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
-                            const fc_array *y, fc_activation activation) {
-    const int64_t c = g->c / g->groups, k = g->k / g->groups;
-    const fc_direct d = {
-        .window = {.h = g->h, .w = g->w, .p = g->p, .q = g->q, .r = g->r, .s = g->s, .stride_h = g->stride_h,
-                   .stride_w = g->stride_w, .dilation_h = g->dilation_h, .dilation_w = g->dilation_w,
-                   .top = g->pad_top, .left = g->pad_left},
-        .n = g->n, .c = c, .k = k, .groups = g->groups, .x = *x, .weight = *weight, .y = *y,
-        .x_group = c * x->stride[3], .weight_group = k * weight->stride[3], .y_group = k * y->stride[3],
-        .bias = bias, .activation = activation};
-    return fc_direct_run(&d);
 }
 
 fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, const fc_options *options) {
-    if (options == NULL) options = &defaults;
     if (!fc_is_compute_type(y->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
-    const uint64_t state = enter(options, y->dtype);
-    if (options->algorithm == FC_REFERENCE)
-        return leave(state, fc_reference_forward(g, x, weight, bias, y, options->activation));
-    return leave(state, fc_direct_forward(g, x, weight, bias, y, options->activation));
+    const call c = enter(g, FC_FORWARD, y->dtype, options);
+    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    const fc_activation activation = options == NULL ? FC_NONE : options->activation;
+    return leave(c, c.algorithm->forward(g, x, weight, bias, y, activation));
 }
 
 fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                    const fc_array *grad_x, const fc_options *options) {
-    if (options == NULL) options = &defaults;
     if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
-    const uint64_t state = enter(options, grad_x->dtype);
-    if (options->algorithm == FC_REFERENCE) return leave(state, fc_reference_backward_input(g, grad_y, weight, grad_x));
-    return leave(state, fc_direct_backward_input(g, grad_y, weight, grad_x));
+    const call c = enter(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
+    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    return leave(c, c.algorithm->backward_input(g, grad_y, weight, grad_x));
 }
 
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options) {
-    if (options == NULL) options = &defaults;
     if (!fc_is_compute_type(grad_weight->dtype)) return FC_BAD_DTYPE;
-    const uint64_t state = enter(options, grad_weight->dtype);
-    if (options->algorithm == FC_REFERENCE)
-        return leave(state, fc_reference_backward_weight(g, grad_y, x, grad_weight));
-    return leave(state, fc_direct_backward_weight(g, grad_y, x, grad_weight));
+    const call c = enter(g, FC_BACKWARD_WEIGHT, grad_weight->dtype, options);
+    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    return leave(c, c.algorithm->backward_weight(g, grad_y, x, grad_weight));
 }

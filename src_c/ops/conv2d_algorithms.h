@@ -5,19 +5,28 @@
 
 #include "../include/fastconv.h"
 
-fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
-                            const fc_array *y, fc_activation activation);
-fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                   const fc_array *grad_x);
-fc_status fc_direct_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
-                                    const fc_array *grad_weight);
+/* What the choice of an algorithm may depend on: of `g` everything but the number of images. */
+typedef struct fc_problem {
+    const fc_conv2d *g;
+    fc_operation operation;
+    fc_dtype dtype; /* of the arithmetic */
+    fc_precision precision;
+} fc_problem;
 
-/* The definitions as loops, in double precision: slow, readable, the judge of the others. */
-fc_status fc_reference_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
-                               const fc_array *y, fc_activation activation);
-fc_status fc_reference_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                      const fc_array *grad_x);
-fc_status fc_reference_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
-                                       const fc_array *grad_weight);
+typedef struct fc_conv2d_algorithm {
+    const char *name;
+    fc_algorithm family;                                /* the option that asks for it */
+    const char *(*refusal)(const fc_problem *problem);  /* why it cannot do the problem; NULL: it can */
+    int (*preferred)(const fc_problem *problem);        /* of what it can do, what it does best */
+    fc_status (*forward)(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                         const fc_array *y, fc_activation activation);
+    fc_status (*backward_input)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *grad_x);
+    fc_status (*backward_weight)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *grad_weight);
+} fc_conv2d_algorithm;
+
+extern const fc_conv2d_algorithm fc_direct_algorithm;
+extern const fc_conv2d_algorithm fc_reference_algorithm; /* loops in double precision: slow, the judge of the others */
 
 #endif

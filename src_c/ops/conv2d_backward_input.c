@@ -8,7 +8,6 @@
 
 #include "../base/convert.h"
 #include "../base/threads.h"
-#include "conv2d_algorithms.h"
 #include "direct.h"
 
 /* One axis of one phase. */

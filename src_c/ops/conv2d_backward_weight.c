@@ -18,7 +18,7 @@
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "blocking.h"
-#include "conv2d_algorithms.h"
+#include "direct.h"
 
 enum {
     FC_FIXED_TASKS = 8,          /* enough for 8 threads, few enough that the parts' sums stay within 2 MiB */

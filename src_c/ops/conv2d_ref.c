@@ -107,20 +107,34 @@ static fc_status run(int64_t tasks, fc_task_fn task, job *j) {
     return tasks == 0 ? FC_OK : fc_parallel_for(tasks, fc_threads_for(tasks, work), task, j);
 }
 
-fc_status fc_reference_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
-                               const fc_array *y, fc_activation activation) {
+static fc_status reference_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                                   const fc_array *y, fc_activation activation) {
     job j = {g, x, weight, bias, y, activation};
     return run(g->n * g->p * g->q * g->k, forward_one, &j);
 }
 
-fc_status fc_reference_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                      const fc_array *grad_x) {
+static fc_status reference_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                          const fc_array *grad_x) {
     job j = {.g = g, .x = grad_x, .weight = weight, .y = grad_y};
     return run(g->n * g->h * g->w * g->c, backward_input_one, &j);
 }
 
-fc_status fc_reference_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
-                                       const fc_array *grad_weight) {
+static fc_status reference_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                           const fc_array *grad_weight) {
     job j = {.g = g, .x = x, .weight = grad_weight, .y = grad_y};
     return run(g->r * g->s * (g->c / g->groups) * g->k, backward_weight_one, &j);
 }
+
+static const char *refusal(const fc_problem *problem) {
+    (void)problem;
+    return NULL;
+}
+
+static int preferred(const fc_problem *problem) {
+    (void)problem;
+    return 0;
+}
+
+const fc_conv2d_algorithm fc_reference_algorithm = {
+    "reference", FC_REFERENCE, refusal, preferred, reference_forward, reference_backward_input,
+    reference_backward_weight};
