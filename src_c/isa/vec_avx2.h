@@ -36,6 +36,8 @@ FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm256_fmadd_ps(a, b
 FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return _mm256_add_ps(a, b); }
 FC_INLINE v_f64 add_f64(v_f64 a, v_f64 b) { return _mm256_add_pd(a, b); }
+FC_INLINE v_f32 sub_f32(v_f32 a, v_f32 b) { return _mm256_sub_ps(a, b); }
+FC_INLINE v_f64 sub_f64(v_f64 a, v_f64 b) { return _mm256_sub_pd(a, b); }
 FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return _mm256_mul_ps(a, b); }
 FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return _mm256_mul_pd(a, b); }
 FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm256_div_ps(a, b); }
@@ -51,6 +53,9 @@ FC_INLINE m_f32 beats_f32(v_f32 a, v_f32 best) {
 FC_INLINE m_f64 beats_f64(v_f64 a, v_f64 best) {
     return _mm256_and_pd(_mm256_cmp_pd(best, best, _CMP_ORD_Q), _mm256_cmp_pd(a, best, _CMP_NLE_UQ));
 }
+/* Whether any lane is NaN. */
+FC_INLINE int any_nan_f32(v_f32 a) { return _mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)) != 0; }
+FC_INLINE int any_nan_f64(v_f64 a) { return _mm256_movemask_pd(_mm256_cmp_pd(a, a, _CMP_UNORD_Q)) != 0; }
 FC_INLINE v_f32 pick_f32(m_f32 m, v_f32 yes, v_f32 no) { return _mm256_blendv_ps(no, yes, m); }
 FC_INLINE v_f64 pick_f64(m_f64 m, v_f64 yes, v_f64 no) { return _mm256_blendv_pd(no, yes, m); }
 FC_INLINE i_f32 iset1_f32(int32_t a) { return _mm256_set1_epi32(a); }

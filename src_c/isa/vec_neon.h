@@ -46,6 +46,8 @@ FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return vfmaq_f32(c, a, b); 
 FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return vfmaq_f64(c, a, b); }
 FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return vaddq_f32(a, b); }
 FC_INLINE v_f64 add_f64(v_f64 a, v_f64 b) { return vaddq_f64(a, b); }
+FC_INLINE v_f32 sub_f32(v_f32 a, v_f32 b) { return vsubq_f32(a, b); }
+FC_INLINE v_f64 sub_f64(v_f64 a, v_f64 b) { return vsubq_f64(a, b); }
 FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return vmulq_f32(a, b); }
 FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return vmulq_f64(a, b); }
 FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return vdivq_f32(a, b); }
@@ -61,6 +63,9 @@ FC_INLINE m_f32 beats_f32(v_f32 a, v_f32 best) {
 FC_INLINE m_f64 beats_f64(v_f64 a, v_f64 best) {
     return vbicq_u64(vceqq_f64(best, best), vcleq_f64(a, best));
 }
+/* Whether any lane is NaN. */
+FC_INLINE int any_nan_f32(v_f32 a) { return vminvq_u32(vceqq_f32(a, a)) == 0; }
+FC_INLINE int any_nan_f64(v_f64 a) { return vminvq_u32(vreinterpretq_u32_u64(vceqq_f64(a, a))) == 0; }
 FC_INLINE v_f32 pick_f32(m_f32 m, v_f32 yes, v_f32 no) { return vbslq_f32(m, yes, no); }
 FC_INLINE v_f64 pick_f64(m_f64 m, v_f64 yes, v_f64 no) { return vbslq_f64(m, yes, no); }
 FC_INLINE i_f32 iset1_f32(int32_t a) { return vdupq_n_s32(a); }

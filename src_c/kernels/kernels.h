@@ -7,6 +7,7 @@
 #include "gemm/gemm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"
+#include "winograd/winograd.h"
 
 #define FC_MAX_MR 8 /* no instruction set has taller tiles */
 

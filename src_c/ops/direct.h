@@ -19,6 +19,12 @@ typedef struct fc_direct {
 
 fc_status fc_direct_run(const fc_direct *problem);
 
+/* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
+fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                          const fc_array *y, fc_activation activation);
+fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                 const fc_array *grad_x);
+
 fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, fc_activation activation);
 fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
