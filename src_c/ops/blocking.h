@@ -24,9 +24,8 @@ enum { FC_TASKS_PER_THREAD = 4 };
  * panel of grad_y (24 KiB of float32) stays in L1 while the lines of x stream past it. */
 enum { FC_PIXEL_CHAIN = 192 };
 
-/* Winograd: transformed input of a block of tiles (1.2 MiB of float32) and channels of a pass, whose 36 planes of
- * transformed weights, a panel wide, are 590 KiB; together they fill a 2 MiB L2. */
-enum { FC_WINOGRAD_ELEMENTS = 310000, FC_WINOGRAD_CHANNELS = 128 };
+/* Winograd: tiles of a block, elements of their transformed input, and channels of a pass. */
+enum { FC_WINOGRAD_TILES = 64, FC_WINOGRAD_ELEMENTS = 680000, FC_WINOGRAD_CHANNELS = 128 };
 
 /* How the reduction of a window over c channels is cut into passes: rows of the kernel, channels. */
 typedef struct fc_passes {

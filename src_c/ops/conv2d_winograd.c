@@ -73,7 +73,8 @@ static void make_plan(plan *pl, const fc_direct *d) {
     pl->tiles = fc_tile_window(&d->window, FC_WINOGRAD_INPUT, d->window.h, d->window.w, d->window.top, d->window.left);
     pl->total_rows = d->n * pl->tiles.p;
     pl->v_row = fc_odd_lines(d->c + pl->kernels->vl, pl->size);
-    const int64_t most = FC_MAX(1, FC_WINOGRAD_ELEMENTS / (FC_WINOGRAD_PLANES * pl->v_row));
+    const int64_t fit = FC_WINOGRAD_ELEMENTS / (FC_WINOGRAD_PLANES * pl->v_row);
+    const int64_t most = FC_MAX(1, FC_MIN(FC_WINOGRAD_TILES, fit));
     pl->blocks = fc_split_pixels(&pl->tiles, pl->total_rows, SLICE, most, FC_INPUT_ELEMENTS, pl->kernels->mr);
     pl->panels = fc_ceil_div(d->k, panel_width(pl));
     pl->passes = fc_ceil_div(d->c, FC_WINOGRAD_CHANNELS);
