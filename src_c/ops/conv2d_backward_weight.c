@@ -19,15 +19,12 @@
 #include "../base/threads.h"
 #include "blocking.h"
 #include "direct.h"
+#include "parts.h"
 
 enum {
-    FC_FIXED_TASKS = 8,          /* enough for 8 threads, few enough that the parts' sums stay within 2 MiB */
     FC_ROWS = 256,               /* (r, s, c) rows of a block of the result ... */
     FC_RESULT_ELEMENTS = 1 << 16 /* ... which is 256 KiB of float32, an eighth of a 2 MiB L2 */
 };
-
-/* A task is handed out again when it has done this many multiply-adds, so that a long call can be interrupted. */
-static const double ROUND_WORK = 2e9;
 
 typedef struct plan {
     const fc_conv2d *g;
@@ -106,7 +103,7 @@ static void plan_blocks(plan *pl) {
     pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
     const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns * taps * pl->channels) *
                               (double)(pl->panels_per_block * panel_width(pl));
-    pl->chunks_per_round = (int64_t)FC_MAX(1.0, ROUND_WORK / chunk_work);
+    pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
     pl->in_place = pl->parts == 1 && (pl->grad_weight->stride[3] == 1 || pl->k == 1);
 }
 
@@ -230,23 +227,14 @@ static void run_task(void *context, int64_t index, int worker) {
 
 /* ---------------------------------------------------------------- joining the parts */
 
-/* Add part i+step to part i for step 1, 2, 4 ...: a tree that depends on the number of parts alone. */
 static void join_parts(void *context, int64_t index, int worker) {
     (void)worker;
     const plan *pl = context;
     const int64_t per_group = pl->channel_blocks * pl->filter_blocks;
     const int64_t first = index / per_group * pl->parts * per_group + index % per_group;
     const block b = block_at(pl, first);
-    const size_t numbers = pl->result_bytes / pl->size;
-    for (int64_t step = 1; step < pl->parts; step *= 2)
-        for (int64_t i = 0; i + step < pl->parts; i += 2 * step) {
-            void *to = b.result + (size_t)(i * per_group) * pl->result_bytes;
-            const void *from = b.result + (size_t)((i + step) * per_group) * pl->result_bytes;
-            if (pl->size == sizeof(float))
-                for (size_t l = 0; l < numbers; l++) ((float *)to)[l] += ((const float *)from)[l];
-            else
-                for (size_t l = 0; l < numbers; l++) ((double *)to)[l] += ((const double *)from)[l];
-        }
+    fc_join_parts(b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), pl->parts, pl->result_bytes / pl->size,
+                  pl->size);
     const int64_t *stride = pl->grad_weight->stride;
     for (int64_t tap = 0; tap < pl->window.r * pl->window.s; tap++) { /* the channels of a tap are evenly spaced */
         const ptrdiff_t to = weight_tap(pl, &b, tap / pl->window.s, tap % pl->window.s);

@@ -324,4 +324,5 @@ static int preferred(const fc_problem *problem) {
 }
 
 const fc_conv2d_algorithm fc_winograd_algorithm = {
-    "winograd", FC_WINOGRAD, refusal, preferred, forward, backward_input, fc_direct_backward_weight};
+    "winograd", FC_WINOGRAD, refusal, preferred, forward, backward_input,
+    fc_winograd_backward_weight};
