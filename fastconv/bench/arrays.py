@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random data and the two array layouts.
 
-All data is made once as NHWC images and (R, S, C/groups, K) weights, in the asked precision; every
-contestant gets a contiguous copy in its own layout, and its result is brought back to be compared.
+All data is made once as NHWC images and (R, S, C/groups, K) weights, in the asked dtype; every contestant gets a
+contiguous copy in its own layout, and its result is brought back to be compared.
 """
 
 from dataclasses import dataclass
@@ -55,8 +55,6 @@ class Source:
         return data
 
     def weights(self, shape):
-        """Weights with standard deviation sqrt(2 / fan-in) (He et al. 2015), which keep results
-        near 1.
-        """
+        """Weights with standard deviation sqrt(2 / fan-in) (He et al. 2015), which keep results near 1."""
         fan_in = int(np.prod(shape[:-1]))
         return self.normal(shape, (2.0 / fan_in) ** 0.5)
