@@ -21,10 +21,11 @@ def run(arguments):
     check_places(arguments)
     if arguments.load:
         results, failures = load_all(arguments.load), []
-        print("\n".join(tables.lines(results.results)))
+        print("\n".join([machine.one_line(results.machine), *tables.lines(results.results)]))
+        print("\n".join(sweep.lines(results.results)))
     else:
         results, failures = time_all(plan(arguments), arguments.json)
-    print_end(results, failures)
+        print_end(results, failures)
     if arguments.json and arguments.load:
         results.save(arguments.json)
     if arguments.report:

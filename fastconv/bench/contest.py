@@ -169,10 +169,13 @@ class Contest:
         contestants["fastconv"] = timing.Calls(call, timing.REST_SECONDS)
         for name, rival_call in rivals.items():
             contestants[name] = timing.Calls(rival_call, RIVALS[name].rest_seconds)
-        times, settled = timing.race(contestants, seconds=self.setting.seconds, threads=self.threads)
+        times, settled = self.race(contestants)
         return self._result(
             op, layer, batch, times, settled=settled, error=error, flops=flops, bytes=nbytes, limit=limit, **more
         )
+
+    def race(self, contestants):
+        return timing.race(contestants, seconds=self.setting.seconds, threads=self.threads)
 
     def _result(self, op, layer, batch, times, **more):
         setting, ours = self.setting, times["fastconv"]

@@ -225,14 +225,14 @@ KNOWN = [
 ]
 
 
-def select(kind, networks, only=()):
-    """Layers of ``TABLES[kind]`` in the networks.
+def select(kind, networks, only=(), tables=TABLES):
+    """Layers of ``tables[kind]`` in the networks.
 
     ``only``: kernel sizes ("3x3") or patterns of layer names ("conv5*"); empty for all layers.
     """
     return [
         layer
-        for layer in TABLES[kind]
+        for layer in tables[kind]
         if layer.network in networks and (not only or any(p == layer.kernel or fnmatch(layer.name, p) for p in only))
     ]
 

@@ -137,13 +137,19 @@ class Canary:
 
 
 class Patience:
-    """How long disturbed cases may be measured on: all of them together, no longer than all cases should take, and a little to begin with."""
+    """How long disturbed cases may be measured on.
+
+    One of them three times as long as it should take, all of them together no longer than all cases should take, and a
+    little more to begin with.
+    """
 
     def __init__(self, seconds):
         self.left = seconds
 
-    def earn(self, seconds):
+    def allow(self, seconds):
+        """What a case may spend that should take so many seconds."""
         self.left += seconds
+        return min(self.left, 2 * seconds)
 
     def spend(self, seconds):
         self.left -= seconds
@@ -173,7 +179,7 @@ def race(contestants, *, seconds, threads, clock=time, canary=CANARY, patience=P
     with no_garbage_collection():
         round_seconds = sum(_calibrate(contestant, threads, clock) for contestant in contestants.values())
         wanted = min(max(int(seconds / max(round_seconds, 1e-9)), MIN_ROUNDS), MAX_ROUNDS)
-        patience.earn(max(seconds, MIN_ROUNDS * round_seconds))
+        allowed, spent = patience.allow(max(seconds, MIN_ROUNDS * round_seconds)), 0.0
         rounds, calm, order, before = [], [], list(contestants), canary.calm()
         while True:
             start = clock.perf_counter()
@@ -188,10 +194,11 @@ def race(contestants, *, seconds, threads, clock=time, canary=CANARY, patience=P
             before = after
             enough = len(calm) >= MIN_ROUNDS
             times = _times(contestants, calm if enough else rounds)
-            settled = enough and len(calm) >= wanted and all(one.settled for one in times.values())
+            settled = enough and len(rounds) >= wanted and all(one.settled for one in times.values())
             if len(rounds) > wanted:
-                patience.spend(clock.perf_counter() - start)
-            if settled or len(rounds) >= MAX_ROUNDS or len(rounds) >= wanted and patience.left <= 0:
+                spent += clock.perf_counter() - start
+            if settled or len(rounds) >= MAX_ROUNDS or len(rounds) >= wanted and spent >= allowed:
+                patience.spend(spent)
                 return times, settled
 
 
