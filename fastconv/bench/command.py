@@ -7,7 +7,7 @@ from fastconv.bench import compare, machine, sweep, tables
 from fastconv.bench.contest import Setting
 from fastconv.bench.networks import NETWORKS, known, select
 from fastconv.bench.operations import OPERATIONS
-from fastconv.bench.results import Result, Results, load, load_all
+from fastconv.bench.results import Results, load, load_all
 from fastconv.bench.rivals import why_not
 from fastconv.bench.worker import Failure, Planned, measure
 
@@ -91,29 +91,28 @@ def time_all(cases, path=None):
             answers = measure(same)
             results.bandwidth[same[0].threads] = next(answers)
             for group in tables.groups(same):
-                found = list(print_table(group, answers))
-                results.results += [answer for answer in found if isinstance(answer, Result)]
-                failures += [answer for answer in found if isinstance(answer, Failure)]
+                time_table(group, answers, results.results, failures)
     finally:
         if path and results.results:
             results.save(path)
     return results, failures
 
 
-def print_table(group, answers):
-    """Take the answers of one table and print them one by one."""
+def time_table(group, answers, results, failures):
+    """Take the answers of one table, print them one by one, and add them to the results and failures."""
     first, done = group[0], []
     shown = [name for name in first.setting.rivals if not why_not(name, first.layout, first.dtype, first.op)]
     columns = tables.Columns(group, shown)
     print("", tables.heading(group), columns.header(), sep="\n")
     for case in group:
         answer = next(answers)
-        yield answer
-        if isinstance(answer, Result):
+        if isinstance(answer, Failure):
+            failures.append(answer)
+            print(f"{tables.label(case, group)}: {answer.reason}", flush=True)
+        else:
+            results.append(answer)
             done.append(answer)
             print(columns.row(answer), flush=True)
-        else:
-            print(f"{tables.label(case, group)}: {answer.reason}", flush=True)
     if len(done) > 1:
         print(columns.mean(done))
 
