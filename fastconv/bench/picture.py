@@ -3,6 +3,7 @@
 
 import math
 import os
+import textwrap
 from statistics import geometric_mean, median
 
 from fastconv.bench import machine, tables
@@ -23,6 +24,7 @@ MARKERS = "osD^vPX*<>"
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # behind text that crosses lines
 ROWS = 64  # of a picture of bars; more networks go to the next picture
 ROW_INCHES = 0.2
+LETTERS_PER_INCH = 13
 
 
 def write(results, folder):
@@ -88,7 +90,8 @@ def bars(results, description, path):
     names = "; ".join(f"{name}: {NAMES[name]}" for name in RIVALS if name in timed)
     question = "How many times faster is fastconv than the fastest other library?"
     figure.suptitle(f"{question}\n{_subtitle(results[0], description)}", fontsize=12)
-    figure.supxlabel(f"{LABEL}\nOther libraries: {names}", fontsize=9, color=GREY)
+    notes = [textwrap.fill(note, int(LETTERS_PER_INCH * size[0])) for note in (LABEL, f"Other libraries: {names}")]
+    figure.supxlabel("\n".join(notes), fontsize=9, color=GREY)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
@@ -191,16 +194,14 @@ def _roof(axis, family, bandwidth):
     bottom = min(result.gflops for result in family) / 1.6
     if bandwidth:
         rate = bandwidth / 1e9
-        left = min(left, 0.5 * peak / rate)
+        left = min(left, 0.15 * peak / rate)
         bottom = min(bottom, rate * left)
         axis.plot([left, peak / rate], [rate * left, peak], color="black", linewidth=1.2, linestyle="--")
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, 1.8 * max(max(peaks), *(result.gflops for result in family)))
     axis.grid(which="both", alpha=0.2)
     if bandwidth:
-        _along(
-            axis, (left, rate * left), (peak / rate, peak), f"memory: a copy moves {rate:.1f} GB/s; above: caches help"
-        )
+        _along(axis, (left, rate * left), (peak / rate, peak), f"memory: a copy moves {rate:.1f} GB/s")
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(lambda value, _: f"{value:g}")
 

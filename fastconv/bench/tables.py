@@ -204,17 +204,16 @@ def absences(results):
 
 
 def summary(results):
-    """All in one line."""
+    """All in one line: geometric means and the least."""
     share = geometric_mean(result.share for result in results)
     worst = min(results, key=lambda result: result.share)
-    text = f"{count(len(results), 'case')}: {percent(share)} of the limit, worst {percent(worst.share)}"
-    text += f" ({worst.network} {worst.layer})"
+    text = f"{count(len(results), 'case')}: {percent(share)} of the limit (least {percent(worst.share)}"
     pairs = [(result.ratio(result.best_rival), result) for result in results if result.rivals]
     if not pairs:
-        return text
+        return f"{text}: {worst.network} {worst.layer})"
     least, where = min(pairs, key=lambda pair: pair[0])
     mean = geometric_mean(ratio for ratio, _ in pairs)
-    return f"{text}; {times(mean)} the best rival's speed, worst {times(least)} ({where.network} {where.layer})"
+    return f"{text}), {times(mean)} the best rival's speed (least {times(least)}: {where.network} {where.layer})"
 
 
 def aligned(rows, alignment):
