@@ -10,6 +10,7 @@ from fastconv.bench.rivals import NOT_ASKED, RIVALS
 WIDTH = 100
 FEW_ROWS = 12
 TIME_COLUMN = 2
+SETTING = ("layout", "dtype", "precision", "isa")
 EXPLANATION = [
     "time, GFLOP/s: best round (~: rounds kept differing); error: relative L2 against float64",
     "limit: share of the multiply-add peak measured in turns with the layer; with m, where memory is the",
@@ -168,10 +169,11 @@ def lines(results):
 
 def peaks(results):
     """The multiply-add peaks that were measured: far apart, they tell of a busy machine."""
-    for threads in sorted({result.threads for result in results}):
-        found = [result.peak_gflops for result in results if result.threads == threads]
-        span = f"median {median(found):.0f}, from {min(found):.0f} to {max(found):.0f}"
-        yield f"multiply-add peak beside the layers, {count(threads, 'thread')}, GFLOP/s: {span}"
+    for group in by(lambda result: (result.threads, result.dtype, result.isa), results):
+        found, first = [result.peak_gflops for result in group], group[0]
+        span = f"median {median(found):.0f}, {min(found):.0f} to {max(found):.0f}"
+        where = f"{count(first.threads, 'thread')}, {first.dtype}, {first.isa}"
+        yield f"multiply-add peak beside the layers, GFLOP/s: {span} ({where})"
 
 
 def overview(results):
@@ -179,9 +181,11 @@ def overview(results):
     rivals = any(result.rivals for result in results)
     rows = [["", "batch", "threads", "layers", "share", "worst", "in"]]
     rows[0] += ["ratio", "worst", "in"] if rivals else []
+    varying = [name for name in SETTING if len({getattr(result, name) for result in results}) > 1]
     for group in groups(results):
         first, slowest = group[0], min(group, key=lambda result: result.share)
-        row = [f"{'/'.join(networks(group))} {first.op}", str(first.batch), str(first.threads), str(len(group))]
+        name = " ".join(["/".join(networks(group)), first.op, *(getattr(first, name) for name in varying)])
+        row = [name, str(first.batch), str(first.threads), str(len(group))]
         row += [percent(geometric_mean(r.share for r in group)), percent(slowest.share), slowest.layer]
         rows.append(row + (_against_best(group) if rivals else []))
     yield "Geometric mean and worst layer" + (", ratio: to the fastest rival of each layer" if rivals else "")
