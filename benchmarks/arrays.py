@@ -1,62 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Random data and the two array layouts.
+"""Layouts and data, by a short name."""
 
-All data is made once as NHWC images and (R, S, C/groups, K) weights, in the asked precision; every
-contestant gets a contiguous copy in its own layout, and its result is brought back to be compared.
-"""
+from fastconv.bench.arrays import LAYOUTS, NCHW, NHWC, Source
 
-from dataclasses import dataclass
-
-import numpy as np
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Moves arrays from NHWC and HWIO to another layout and back; copies are contiguous."""
-
-    name: str
-    image_axes: tuple
-    weight_axes: tuple
-
-    def image(self, nhwc):
-        return np.ascontiguousarray(nhwc.transpose(self.image_axes))
-
-    def weight(self, hwio):
-        return np.ascontiguousarray(hwio.transpose(self.weight_axes))
-
-    def image_shape(self, shape):
-        return tuple(shape[axis] for axis in self.image_axes)
-
-    def weight_shape(self, shape):
-        return tuple(shape[axis] for axis in self.weight_axes)
-
-    def to_nhwc(self, image):
-        return image.transpose(np.argsort(self.image_axes))
-
-    def to_hwio(self, weight):
-        return weight.transpose(np.argsort(self.weight_axes))
-
-
-NHWC = Layout("NHWC", (0, 1, 2, 3), (0, 1, 2, 3))
-NCHW = Layout("NCHW", (0, 3, 1, 2), (3, 2, 0, 1))
-LAYOUTS = {layout.name: layout for layout in (NHWC, NCHW)}
-
-
-class Source:
-    """Reproducible normal data of one dtype; the same seed gives the same arrays in every run."""
-
-    def __init__(self, dtype, seed=0):
-        self.dtype = np.dtype(dtype)
-        self._rng = np.random.default_rng(seed)
-
-    def normal(self, shape, scale=1.0):
-        data = self._rng.standard_normal(shape, dtype=self.dtype)
-        data *= self.dtype.type(scale)
-        return data
-
-    def weights(self, shape):
-        """Weights with standard deviation sqrt(2 / fan-in) (He et al. 2015), which keep results
-        near 1.
-        """
-        fan_in = int(np.prod(shape[:-1]))
-        return self.normal(shape, (2.0 / fan_in) ** 0.5)
+__all__ = ["LAYOUTS", "NCHW", "NHWC", "Source"]

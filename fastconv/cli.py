@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: ``fastconv train``, ``fastconv predict``, ``fastconv info``."""
+"""The command line: ``fastconv train``, ``fastconv predict``, ``fastconv bench``, ``fastconv info``."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from fastconv import __version__, runtime
+from fastconv.bench import options
 
 
 def main(argv=None):
@@ -44,6 +45,9 @@ def parser():
         help="array of one image or several, with pixels as in training (digits: 0 to 16)",
     )
     predict.set_defaults(run=run_predict)
+
+    bench = commands.add_parser("bench", help="time layers of known networks, beside other libraries")
+    options.add_arguments(bench)
 
     info = commands.add_parser("info", help="show version, instruction sets, threads and caches")
     info.set_defaults(run=lambda arguments: runtime.show_config())

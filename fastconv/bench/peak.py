@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The two limits of the machine, measured beside every case: arithmetic and memory.
 
-Both are given as the seconds that the limit alone would take for the work of the case, so that the
-share of the limit is the quotient of two times from the same rounds.
+Both are given as the seconds that the limit alone would take for the work of the case, so that the share of the limit
+is the quotient of two times from the same rounds.
 """
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +14,8 @@ from fastconv import _core
 
 FMA_SECONDS = 2e-3
 BYTES_PER_THREAD = 1 << 19  # below that, handing work to a second thread costs more than it saves
+BANDWIDTH_BYTES = 1 << 28  # half read, half written: larger than the caches that one core gets
+BANDWIDTH_ROUNDS = 7
 
 
 class Machine:
@@ -35,9 +38,7 @@ class Machine:
         return flops / self.flops_per_second()
 
     def copy(self, nbytes):
-        """A function that copies memory and touches ``nbytes`` bytes: half of them read, half
-        written.
-        """
+        """A function that copies memory and touches ``nbytes`` bytes: half of them read, half written."""
         source = np.ones(max(nbytes // 2, 1), np.uint8)
         target = np.empty_like(source)
         parts = min(self.threads, max(1, source.size // BYTES_PER_THREAD))
@@ -51,6 +52,15 @@ class Machine:
                 part.result()
 
         return copy
+
+    def bytes_per_second(self):
+        """Rate of a copy that is too large for the caches, the best of some."""
+        copy, best = self.copy(BANDWIDTH_BYTES), float("inf")
+        for _ in range(BANDWIDTH_ROUNDS):
+            start = time.perf_counter()
+            copy()
+            best = min(best, time.perf_counter() - start)
+        return BANDWIDTH_BYTES / best
 
     def _submit(self, function, arguments):
         return [self._pool.submit(function, *values) for values in arguments]

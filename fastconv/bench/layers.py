@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The three kinds of layers that are timed: sizes, shapes of their arrays, work."""
+
+from dataclasses import asdict, dataclass
+
+
+def output_size(size, kernel, stride, padding):
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+class Layer:
+    """What all kinds have: ``network`` and ``name``, which together name a layer, and sizes."""
+
+    @property
+    def sizes(self):
+        """All numbers of the layer, by their names."""
+        return {name: value for name, value in asdict(self).items() if name not in ("network", "name")}
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """A convolution of an h x w x c image with k filters of r x s, padded alike on all sides."""
+
+    network: str
+    name: str
+    h: int
+    w: int
+    c: int
+    k: int
+    r: int
+    s: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    @property
+    def p(self):
+        return output_size(self.h, self.r, self.stride, self.padding)
+
+    @property
+    def q(self):
+        return output_size(self.w, self.s, self.stride, self.padding)
+
+    @property
+    def kernel(self):
+        return f"{self.r}x{self.s}"
+
+    @property
+    def reads_image(self):
+        """True for a network's first layer, whose input gradient nobody needs."""
+        return self.c <= 3
+
+    @property
+    def depthwise(self):
+        return 1 < self.groups == self.c
+
+    @property
+    def geometry(self):
+        return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+
+    def x_shape(self, n):
+        return (n, self.h, self.w, self.c)
+
+    def y_shape(self, n):
+        return (n, self.p, self.q, self.k)
+
+    @property
+    def weight_shape(self):
+        return (self.r, self.s, self.c // self.groups, self.k)
+
+    def __str__(self):
+        filters = " dw" if self.depthwise else f"->{self.k}"
+        groups = f" g{self.groups}" if self.groups > 1 and not self.depthwise else ""
+        stride = f"/{self.stride}" if self.stride > 1 else ""
+        return f"{self.h}x{self.w}x{self.c}{filters} {self.kernel}{stride}{groups}"
+
+
+@dataclass(frozen=True)
+class Pool(Layer):
+    """Pooling of an h x w x c image with square windows."""
+
+    network: str
+    name: str
+    h: int
+    w: int
+    c: int
+    size: int
+    stride: int
+    padding: int = 0
+
+    @property
+    def p(self):
+        return output_size(self.h, self.size, self.stride, self.padding)
+
+    @property
+    def q(self):
+        return output_size(self.w, self.size, self.stride, self.padding)
+
+    @property
+    def kernel(self):
+        return f"{self.size}x{self.size}"
+
+    @property
+    def geometry(self):
+        return {"kernel_size": self.size, "stride": self.stride, "padding": self.padding}
+
+    def x_shape(self, n):
+        return (n, self.h, self.w, self.c)
+
+    def y_shape(self, n):
+        return (n, self.p, self.q, self.c)
+
+    def __str__(self):
+        return f"{self.h}x{self.w}x{self.c} {self.kernel}/{self.stride}"
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """A fully connected layer from c numbers to k."""
+
+    network: str
+    name: str
+    c: int
+    k: int
+
+    @property
+    def kernel(self):
+        return "1x1"
+
+    def __str__(self):
+        return f"{self.c}->{self.k}"

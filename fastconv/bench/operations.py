@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The operations that are timed: for each, one call on one layer, what it must give, and its work.
+
+Operations and bytes are those that the problem needs, whatever an algorithm does: a fused multiply-add is two
+operations, padding is multiplied like everything else, each array is touched once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+import fastconv as fc
+from fastconv.bench import truth
+from fastconv.bench.arrays import LAYOUTS, Source
+
+INDEX_BYTES = np.dtype(np.int64).itemsize
+
+
+@dataclass
+class Case:
+    """One operation on one layer and so many images."""
+
+    op: str
+    layer: object
+    batch: int
+    call: Callable  # does it once with fastconv; returns the result
+    back: Callable  # brings that result to NHWC or (R, S, C/groups, K)
+    pick: Callable  # the sample of such an array ...
+    truth: Callable  # ... and what it must be, in float64
+    data: tuple  # what the rivals get after the layer
+    flops: int
+    nbytes: int
+    limit: str  # "fma" or "copy": what bounds the speed
+    exact: bool = False
+
+
+class Form:
+    """Layout and dtype of fastconv's arrays, and reproducible data for them."""
+
+    def __init__(self, layout, dtype):
+        self.layout = LAYOUTS[layout]
+        self.source = Source(dtype)
+
+    @property
+    def itemsize(self):
+        return self.source.dtype.itemsize
+
+    def empty(self, shape):
+        """An array for a result; what a call does not write is NaN and will be noticed."""
+        return np.full(shape, np.nan, self.source.dtype)
+
+    def empty_image(self, nhwc_shape):
+        return self.empty(self.layout.image_shape(nhwc_shape))
+
+    def empty_weight(self, hwio_shape):
+        return self.empty(self.layout.weight_shape(hwio_shape))
+
+
+def _count(*shapes):
+    return sum(int(np.prod(shape)) for shape in shapes)
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def _conv_case(op, form, conv, batch, **case):
+    """All three have the same arithmetic: a product for each filter value and pixel."""
+    return Case(
+        op,
+        conv,
+        batch,
+        flops=2 * batch * conv.p * conv.q * conv.k * conv.r * conv.s * (conv.c // conv.groups),
+        nbytes=form.itemsize * _count(conv.x_shape(batch), conv.weight_shape, conv.y_shape(batch)),
+        limit="copy" if conv.depthwise else "fma",
+        **case,
+    )
+
+
+def conv2d(form, conv, batch):
+    x, weight = form.source.normal(conv.x_shape(batch)), form.source.weights(conv.weight_shape)
+    layout, sample = form.layout, truth.conv_sample(conv, batch, channels=None)
+    call = partial(fc.conv2d, layout.image(x), layout.weight(weight), layout=layout.name, **conv.geometry)
+    return _conv_case(
+        "conv2d",
+        form,
+        conv,
+        batch,
+        call=partial(call, out=form.empty_image(conv.y_shape(batch))),
+        back=layout.to_nhwc,
+        pick=sample.y,
+        truth=lambda: truth.conv2d(sample.layer, sample.x(x), sample.weight(weight)),
+        data=(x, weight),
+    )
+
+
+def conv2d_backward_input(form, conv, batch):
+    grad_y, weight = form.source.normal(conv.y_shape(batch)), form.source.weights(conv.weight_shape)
+    layout, sample = form.layout, truth.conv_sample(conv, batch, filters=None)
+    out = form.empty_image(conv.x_shape(batch))
+    call = partial(fc.conv2d_backward_input, layout.image(grad_y), layout.weight(weight), out.shape, out=out)
+    return _conv_case(
+        "conv2d_backward_input",
+        form,
+        conv,
+        batch,
+        call=partial(call, layout=layout.name, **conv.geometry),
+        back=layout.to_nhwc,
+        pick=sample.x,
+        truth=lambda: truth.conv2d_backward_input(sample.layer, sample.y(grad_y), sample.weight(weight)),
+        data=(grad_y, weight),
+    )
+
+
+def conv2d_backward_weight(form, conv, batch):
+    grad_y, x = form.source.normal(conv.y_shape(batch)), form.source.normal(conv.x_shape(batch))
+    layout, sample = form.layout, truth.conv_sample(conv, batch, images=None)
+    out = form.empty_weight(conv.weight_shape)
+    call = partial(fc.conv2d_backward_weight, layout.image(grad_y), layout.image(x), out.shape, out=out)
+    return _conv_case(
+        "conv2d_backward_weight",
+        form,
+        conv,
+        batch,
+        call=partial(call, layout=layout.name, **conv.geometry),
+        back=layout.to_hwio,
+        pick=sample.weight,
+        truth=lambda: truth.conv2d_backward_weight(sample.layer, sample.y(grad_y), sample.x(x)),
+        data=(grad_y, x),
+    )
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def _pool_case(op, form, pool, batch, indices=0, **case):
+    """One comparison or addition for each value in each window; memory bounds the speed.
+
+    ``indices``: how many of them are read.
+    """
+    y_shape = pool.y_shape(batch)
+    return Case(
+        op,
+        pool,
+        batch,
+        flops=_count(y_shape) * pool.size**2,
+        nbytes=form.itemsize * _count(pool.x_shape(batch), y_shape) + INDEX_BYTES * indices,
+        limit="copy",
+        back=form.layout.to_nhwc,
+        **case,
+    )
+
+
+def max_pool2d(form, pool, batch):
+    x, layout, sample = form.source.normal(pool.x_shape(batch)), form.layout, truth.pool_sample(pool, batch)
+    out = form.empty_image(pool.y_shape(batch))
+    return _pool_case(
+        "max_pool2d",
+        form,
+        pool,
+        batch,
+        call=partial(fc.max_pool2d, layout.image(x), out=out, layout=layout.name, **pool.geometry),
+        pick=sample.y,
+        truth=lambda: truth.max_pool2d(sample.layer, sample.x(x))[0],
+        data=(x,),
+        exact=True,
+    )
+
+
+def max_pool2d_backward(form, pool, batch):
+    x, grad_y = form.source.normal(pool.x_shape(batch)), form.source.normal(pool.y_shape(batch))
+    layout, sample = form.layout, truth.pool_sample(pool, batch)
+    _, indices = fc.max_pool2d(layout.image(x), return_indices=True, layout=layout.name, **pool.geometry)
+    out = form.empty_image(pool.x_shape(batch))
+    call = partial(fc.max_pool2d_backward, layout.image(grad_y), indices, out.shape)
+    return _pool_case(
+        "max_pool2d_backward",
+        form,
+        pool,
+        batch,
+        indices=indices.size,
+        call=partial(call, layout=layout.name, out=out),
+        pick=sample.x,
+        truth=lambda: truth.max_pool2d_backward(sample.layer, sample.y(grad_y), sample.x(x)),
+        data=(grad_y, x),
+    )
+
+
+def avg_pool2d(form, pool, batch):
+    x, layout, sample = form.source.normal(pool.x_shape(batch)), form.layout, truth.pool_sample(pool, batch)
+    out = form.empty_image(pool.y_shape(batch))
+    return _pool_case(
+        "avg_pool2d",
+        form,
+        pool,
+        batch,
+        call=partial(fc.avg_pool2d, layout.image(x), out=out, layout=layout.name, **pool.geometry),
+        pick=sample.y,
+        truth=lambda: truth.avg_pool2d(sample.layer, sample.x(x)),
+        data=(x,),
+    )
+
+
+def avg_pool2d_backward(form, pool, batch):
+    grad_y, layout, sample = form.source.normal(pool.y_shape(batch)), form.layout, truth.pool_sample(pool, batch)
+    out = form.empty_image(pool.x_shape(batch))
+    call = partial(fc.avg_pool2d_backward, layout.image(grad_y), out.shape, out=out)
+    return _pool_case(
+        "avg_pool2d_backward",
+        form,
+        pool,
+        batch,
+        call=partial(call, layout=layout.name, **pool.geometry),
+        pick=sample.x,
+        truth=lambda: truth.avg_pool2d_backward(sample.layer, sample.y(grad_y)),
+        data=(grad_y,),
+    )
+
+
+# ---------------------------------------------------------------- dense layers
+
+
+def _linear_case(op, form, linear, batch, **case):
+    """A product for each weight and row. A weight is used once for each row: with few rows, memory is the limit."""
+    return Case(
+        op,
+        linear,
+        batch,
+        flops=2 * batch * linear.c * linear.k,
+        nbytes=form.itemsize * (batch * linear.c + linear.c * linear.k + batch * linear.k),
+        limit="copy" if batch < 16 else "fma",
+        back=lambda array: array,
+        **case,
+    )
+
+
+def linear(form, layer, batch):
+    x, weight = form.source.normal((batch, layer.c)), form.source.weights((layer.c, layer.k))
+    ks = truth.few(layer.k, truth.CHANNELS)
+    return _linear_case(
+        "linear",
+        form,
+        layer,
+        batch,
+        call=partial(fc.linear, x, weight, out=form.empty((batch, layer.k))),
+        pick=lambda y: y[:, ks],
+        truth=lambda: truth.product(x, weight[:, ks]),
+        data=(x, weight),
+    )
+
+
+def linear_backward_input(form, layer, batch):
+    grad_y, weight = form.source.normal((batch, layer.k)), form.source.weights((layer.c, layer.k))
+    cs = truth.few(layer.c, truth.CHANNELS)
+    return _linear_case(
+        "linear_backward_input",
+        form,
+        layer,
+        batch,
+        call=partial(fc.ops.linear_backward_input, grad_y, weight, out=form.empty((batch, layer.c))),
+        pick=lambda grad_x: grad_x[:, cs],
+        truth=lambda: truth.product(grad_y, weight[cs].T),
+        data=(grad_y, weight),
+    )
+
+
+def linear_backward_weight(form, layer, batch):
+    grad_y, x = form.source.normal((batch, layer.k)), form.source.normal((batch, layer.c))
+    cs, ks = truth.few(layer.c, truth.CHANNELS), truth.few(layer.k, truth.CHANNELS)
+    return _linear_case(
+        "linear_backward_weight",
+        form,
+        layer,
+        batch,
+        call=partial(fc.ops.linear_backward_weight, grad_y, x, out=form.empty((layer.c, layer.k))),
+        pick=lambda grad_weight: grad_weight[np.ix_(cs, ks)],
+        truth=lambda: truth.product(x[:, cs].T, grad_y[:, ks]),
+        data=(grad_y, x),
+    )
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``kind``: which table of layers it takes; ``title``: what it is, in words."""
+
+    build: Callable
+    kind: str
+    title: str
+
+
+OPERATIONS = {
+    "conv2d": Operation(conv2d, "conv", "convolution, forward"),
+    "conv2d_backward_input": Operation(conv2d_backward_input, "inner_conv", "convolution, gradient of the input"),
+    "conv2d_backward_weight": Operation(conv2d_backward_weight, "conv", "convolution, gradient of the weights"),
+    "max_pool2d": Operation(max_pool2d, "pool", "max pooling, forward"),
+    "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
+    "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),
+    "avg_pool2d_backward": Operation(avg_pool2d_backward, "pool", "average pooling, gradient"),
+    "linear": Operation(linear, "linear", "dense layer, forward"),
+    "linear_backward_input": Operation(linear_backward_input, "linear", "dense layer, gradient of the input"),
+    "linear_backward_weight": Operation(linear_backward_weight, "linear", "dense layer, gradient of the weights"),
+}
+
+
+def title(op):
+    """An operation in words; what is not in the table, a training step for example, is its own title."""
+    return OPERATIONS[op].title if op in OPERATIONS else op

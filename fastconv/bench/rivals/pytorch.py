@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""PyTorch, in three memory formats."""
+
+from functools import partial
+
+import numpy as np
+
+from fastconv.bench.arrays import NCHW
+from fastconv.bench.rivals.base import Rival, Run
+
+
+class TorchTensors(Rival):
+    """Tensors of NumPy arrays, and calls on them."""
+
+    requires = ("torch",)
+    dtypes = ("float32", "float64")
+    rest_seconds = 0.015  # seen: 5 to 9 ms
+
+    def __init__(self, threads, layout):
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch = torch
+        self.context = torch.inference_mode
+        self.format = torch.contiguous_format
+
+    def _tensor(self, array, wanted=False):
+        return self.torch.from_numpy(np.ascontiguousarray(array)).requires_grad_(wanted)
+
+    def _image(self, nhwc, wanted=False):
+        tensor = self._tensor(nhwc.transpose(0, 3, 1, 2))
+        return tensor.contiguous(memory_format=self.format).requires_grad_(wanted)
+
+    def _weight(self, hwio, wanted=False):
+        tensor = self._tensor(hwio.transpose(3, 2, 0, 1))
+        return tensor.contiguous(memory_format=self.format).requires_grad_(wanted)
+
+    def _forward(self, function, *arguments, **geometry):
+        call = partial(function, *arguments, **geometry)
+        return Run(call, lambda y: NCHW.to_nhwc(y.numpy()))
+
+    def _backward(self, y, grad_y, back):
+        call = partial(y.grad_fn, self._image(grad_y))
+
+        def to_numpy(grads):
+            grads = grads if isinstance(grads, tuple) else (grads,)
+            (grad,) = (grad for grad in grads if grad is not None)
+            return back(grad.numpy())
+
+        return Run(call, to_numpy)
+
+
+class Torch(TorchTensors):
+    """PyTorch on NCHW arrays.
+
+    A gradient is a call of the node that autograd made for the operation, which is what ``backward()`` calls; only the
+    gradient in question is asked for.
+    """
+
+    layouts = ("NCHW",)
+
+    def conv2d(self, layer, x, weight):
+        conv2d = self.torch.conv2d
+        return self._forward(conv2d, self._image(x), self._weight(weight), **layer.geometry)
+
+    def conv2d_backward_input(self, layer, grad_y, weight):
+        x = self._image(np.zeros(layer.x_shape(len(grad_y)), grad_y.dtype), wanted=True)
+        y = self.torch.conv2d(x, self._weight(weight), **layer.geometry)
+        return self._backward(y, grad_y, NCHW.to_nhwc)
+
+    def conv2d_backward_weight(self, layer, grad_y, x):
+        weight = self._weight(np.zeros(layer.weight_shape, x.dtype), wanted=True)
+        y = self.torch.conv2d(self._image(x), weight, **layer.geometry)
+        return self._backward(y, grad_y, NCHW.to_hwio)
+
+    def max_pool2d(self, layer, x):
+        return self._forward(self.torch.max_pool2d, self._image(x), **layer.geometry)
+
+    def max_pool2d_backward(self, layer, grad_y, x):
+        y = self.torch.max_pool2d(self._image(x, wanted=True), **layer.geometry)
+        return self._backward(y, grad_y, NCHW.to_nhwc)
+
+    def avg_pool2d(self, layer, x):
+        avg_pool2d = self.torch.nn.functional.avg_pool2d
+        return self._forward(avg_pool2d, self._image(x), **layer.geometry)
+
+    def avg_pool2d_backward(self, layer, grad_y):
+        x = self._image(np.zeros(layer.x_shape(len(grad_y)), grad_y.dtype), wanted=True)
+        y = self.torch.nn.functional.avg_pool2d(x, **layer.geometry)
+        return self._backward(y, grad_y, NCHW.to_nhwc)
+
+    def linear(self, layer, x, weight):
+        linear = self.torch.nn.functional.linear
+        return Run(partial(linear, self._tensor(x), self._tensor(weight.T)), lambda y: y.numpy())
+
+    def linear_backward_input(self, layer, grad_y, weight):
+        return Run(partial(self.torch.mm, self._tensor(grad_y), self._tensor(weight.T)), lambda grad: grad.numpy())
+
+    def linear_backward_weight(self, layer, grad_y, x):
+        grad_y = self._tensor(grad_y).T
+        return Run(partial(self.torch.mm, grad_y, self._tensor(x)), lambda grad: grad.numpy().T)
+
+
+class TorchChannelsLast(Torch):
+    """PyTorch with images and weights in its channels_last memory format."""
+
+    layouts = ("NHWC",)
+    lacks = "is timed as torch: matrices have no memory format"
+
+    def __init__(self, threads, layout):
+        super().__init__(threads, layout)
+        self.format = self.torch.channels_last
+
+    linear = linear_backward_input = linear_backward_weight = None  # the same as in Torch
+
+
+class TorchBlocked(TorchTensors):
+    """PyTorch on oneDNN's own tensors, whose channels come in blocks; image and weights are rearranged beforehand."""
+
+    dtypes = ("float32",)
+    lacks = "only offers convolution forward in blocks"
+
+    def conv2d(self, layer, x, weight):
+        image = self._image(x)
+        reorder, geometry = self.torch._C._nn.mkldnn_reorder_conv2d_weight, layer.geometry
+        dilation = 1
+        packed = reorder(
+            self._weight(weight).to_mkldnn(), layer.padding, layer.stride, dilation, layer.groups, tuple(image.shape)
+        )
+        call = partial(self.torch.conv2d, image.to_mkldnn(), packed, **geometry)
+        return Run(call, lambda y: NCHW.to_nhwc(y.to_dense().numpy()))
