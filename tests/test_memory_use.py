@@ -143,15 +143,18 @@ def test_scratch_memory_of_a_large_call_is_bounded():
     )
 
 
-def test_memory_that_runs_out_is_an_exception():
+@pytest.mark.parametrize("precision", ["strict", "high"])
+def test_memory_that_runs_out_is_an_exception(precision):
     """From far too little room for the call to enough: refused or right, and usable after."""
     run(
         MEASURES,
         """
         fc.set_num_threads(1)
+        fc.set_precision(PRECISION)
+        slack = 0 if PRECISION == "strict" else 1e-3  # direct sums of ones are exact, Winograd's are not
         x, weight = np.ones((2, 40, 40, 64), np.float32), np.ones((3, 3, 64, 512), np.float32)
         y = fc.conv2d(x[:1, :4, :4], weight)
-        assert (y == 576).all()
+        assert abs(y - 576).max() <= slack
         unlimited = resource.getrlimit(resource.RLIMIT_AS)
         outcomes = set()
         for extra in range(0, 32 * MIB, MIB):
@@ -160,7 +163,7 @@ def test_memory_that_runs_out_is_an_exception():
             try:
                 y = fc.conv2d(x, weight, padding=1)
                 gradients = fc.conv2d_backward(y, x, weight, padding=1)
-                outcome = "right" if y[1, 20, 20, 7] == 576 and y.max() == 576 else "wrong"
+                outcome = "right" if abs(y[:, 1:-1, 1:-1] - 576).max() <= slack and y.max() <= 576 + slack else "wrong"
                 del y, gradients
             except MemoryError:
                 outcome = "refused"
@@ -170,6 +173,6 @@ def test_memory_that_runs_out_is_an_exception():
             fc.clear_cache()
         assert outcomes == {"right", "refused"}, outcomes
         y = fc.conv2d(x, weight, padding=1)
-        assert y[0, 20, 20, 100] == 576
-        """,
+        assert abs(y[0, 20, 20, 100] - 576) <= slack
+        """.replace("PRECISION", repr(precision)),
     )

@@ -4,12 +4,12 @@
  * instead of 144. The loops, from the outside:
  *
  *   tasks     group x part of the tiles x block of channels x block of filters        in parallel
- *     chunks    FC_WINOGRAD_CHUNK tiles: transform x and grad_y
+ *     chunks    of CHUNK tiles: transform x and grad_y
  *       planes    36 matrix products S[channel][filter] += Vt Z, summed over the tiles, by the tile kernel
  *   join the parts, transform S back (where there is one part, at the end of the task, S still in L2)
  *
- * As in the direct algorithm a task owns its block, parts are cut where there are fewer blocks than FC_FIXED_TASKS, and
- * neither cut nor order knows the number of threads. */
+ * As in the direct algorithm a task owns its block, parts are cut where there are few blocks, and neither cut nor order
+ * knows the number of threads. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -21,7 +21,7 @@
 #include "winograd.h"
 
 /* Channels and filters of a block: S is 590 KiB of float32, as much again the transformed tiles of a chunk. */
-enum { CHANNELS = 64, FILTERS = 64, FC_WINOGRAD_CHUNK = 48 };
+enum { CHANNELS = 64, FILTERS = 64, CHUNK = 48, SLICE = 32 /* channels that are packed at a time */ };
 
 typedef struct plan {
     const fc_conv2d *g;
@@ -87,10 +87,10 @@ static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, cons
     pl->channels = fc_ceil_div(pl->c, pl->channel_blocks);
     pl->filters = FC_MIN(FC_MAX(FILTERS, panel_width(pl)), fc_ceil_div(pl->k, panel_width(pl)) * panel_width(pl));
     pl->filter_blocks = fc_ceil_div(pl->k, pl->filters);
-    pl->chunks = fc_split_pixels(&pl->x_tiles, pl->total_rows, CHANNELS, FC_WINOGRAD_CHUNK, FC_INPUT_ELEMENTS, 1);
+    pl->chunks = fc_split_pixels(&pl->x_tiles, pl->total_rows, CHANNELS, CHUNK, FC_INPUT_ELEMENTS, 1);
     pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
     const int64_t blocks = g->groups * pl->channel_blocks * pl->filter_blocks;
-    pl->parts = FC_MAX(1, FC_MIN(FC_FIXED_TASKS / blocks, pl->chunk_count));
+    pl->parts = FC_MIN(blocks == 1 ? 4 : blocks <= 3 ? 2 : 1, pl->chunk_count); /* their sums take 2.3 to 3.4 MiB */
     pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
     const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns * FC_WINOGRAD_PLANES) *
                               (double)(pl->channels * pl->filters);
@@ -101,14 +101,14 @@ static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, cons
 
 static void lay_out_scratch(plan *pl, int threads) {
     const int64_t tiles = pl->chunks.rows * pl->chunks.columns, width = panel_width(pl);
-    pl->v_row = fc_odd_lines(pl->channels, pl->size);
+    pl->v_row = fc_ceil_div(pl->channels, pl->kernels->vl) * pl->kernels->vl;
     pl->v_plane = fc_odd_lines(tiles * pl->v_row, pl->size);
     pl->z_plane = fc_odd_lines(tiles * width, pl->size);
     pl->s_plane = fc_odd_lines(pl->channels * pl->filters, pl->size);
     pl->result_bytes = FC_ALIGN_UP((size_t)(FC_WINOGRAD_PLANES * pl->s_plane) * pl->size);
     pl->workers_at = pl->local ? 0 : pl->result_bytes * (size_t)task_count(pl);
-    const int64_t x = fc_packed_size(&pl->x_tiles, pl->chunks.rows, pl->chunks.columns, pl->channels);
-    const int64_t y = fc_packed_size(&pl->y_tiles, pl->chunks.rows, pl->chunks.columns, width);
+    const int64_t x = fc_packed_size(&pl->x_tiles, pl->chunks.rows, pl->chunks.columns, SLICE);
+    const int64_t y = fc_packed_size(&pl->y_tiles, pl->chunks.rows, pl->chunks.columns, SLICE);
     const int64_t transposed = 9 * pl->channels * pl->filters; /* results on their way to filters that are not adjacent */
     pl->z_at = FC_ALIGN_UP((size_t)(FC_WINOGRAD_PLANES * pl->v_plane) * pl->size);
     const int64_t panels = pl->filters / width;
@@ -146,12 +146,15 @@ static worker_memory memory_of(const plan *pl, int worker) {
 static void transform(const plan *pl, const worker_memory *m, const fc_window *tiles, const fc_reader *from,
                       const fc_block *chunk, int64_t channel, int64_t channels, fc_winograd_input_fn kernel, char *to,
                       int64_t row, int64_t plane) {
-    const fc_channels some = {.c = channel, .channels = channels, .width = channels};
-    const fc_packed at = fc_pack_block(tiles, from, chunk, &some, m->input, m->row_at);
-    for (int64_t j = 0, i = 0; j < chunk->rows; j++)
-        for (int64_t q = 0; q < chunk->columns; q++, i++)
-            kernel(channels, m->input + (size_t)(m->row_at[j] + q * at.pixel) * pl->size, at.tap_row, at.tap_column,
-                   to + (size_t)(i * row) * pl->size, plane);
+    for (int64_t c = 0; c < channels; c += SLICE) {
+        const int64_t here = FC_MIN(SLICE, channels - c);
+        const fc_channels slice = {.c = channel + c, .channels = here, .width = here};
+        const fc_packed at = fc_pack_block(tiles, from, chunk, &slice, m->input, m->row_at);
+        for (int64_t j = 0, i = 0; j < chunk->rows; j++)
+            for (int64_t q = 0; q < chunk->columns; q++, i++)
+                kernel(here, m->input + (size_t)(m->row_at[j] + q * at.pixel) * pl->size, at.tap_row, at.tap_column,
+                       to + (size_t)(i * row + c) * pl->size, plane);
+    }
 }
 
 static void multiply_chunk(const plan *pl, const block *b, const worker_memory *m, const fc_block *chunk,
