@@ -26,6 +26,7 @@ typedef struct fc_conv2d_algorithm {
                                  const fc_array *grad_weight);
 } fc_conv2d_algorithm;
 
+extern const fc_conv2d_algorithm fc_depthwise_algorithm; /* direct where channels do not mix */
 extern const fc_conv2d_algorithm fc_direct_algorithm;
 extern const fc_conv2d_algorithm fc_reference_algorithm; /* loops in double precision: slow, the judge of the others */
 
