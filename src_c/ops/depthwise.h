@@ -26,7 +26,7 @@ static inline int64_t fc_vector_first(int64_t vector, int64_t channels, int vl) 
 }
 
 /* Bytes of weights that one block of channels has: they stay in L1 beside three lines of a strip. */
-enum { FC_DEPTHWISE_WEIGHT_BYTES = 1 << 14 };
+enum { FC_DEPTHWISE_WEIGHT_BYTES = 1 << 13 };
 
 fc_status fc_depthwise_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                                const fc_array *y, fc_activation activation);
