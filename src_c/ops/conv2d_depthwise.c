@@ -253,6 +253,7 @@ static void run_phase(task *t, int64_t i, int64_t j) {
     for (int64_t q = t->column; q < column_end; q += strip) {
         d.pixels = FC_MIN(strip, column_end - q);
         for (int64_t p = t->row; p < row_end; p++) {
+            d.y_ahead = p + 1 < row_end ? step_out(&pl->h) * t->result_row : 0;
             for (int64_t r = 0; r < d.rows; r++)
                 t->line[r] = t->table[p * step_in(&pl->h) - h.before + r * h.dilation - t->first_line] +
                              (q * d.stride - w.before - t->first_entry);

@@ -38,6 +38,7 @@ typedef struct fc_depthwise {
     int64_t stride, dilation; /* in entries of a line */
     int64_t channels, pixels;
     ptrdiff_t y_pixel;
+    ptrdiff_t y_ahead; /* results that will be written soon lie at y + y_ahead: fetch them meanwhile; 0: none */
     int lanes;                           /* in a vector of W: VL (the reference takes any number) */
     ptrdiff_t w_vector, w_row, w_column; /* in elements; rows and columns may run backwards */
     fc_epilogue activation;

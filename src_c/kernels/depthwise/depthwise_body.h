@@ -82,6 +82,10 @@ FC_INLINE void F(window_run)(const fc_depthwise *d, const int pixels, const int6
         for (int i = 0; i < pixels; i++) even[i] = odd[i] = F(zero)();
         const T *w = weight;
         if (columns > 0) {
+            if (d->y_ahead != 0) {
+                FC_UNROLL
+                for (int i = 0; i < pixels; i++) __builtin_prefetch(y + i * d->y_pixel + d->y_ahead + l, 1);
+            }
             FC_UNROLL
             for (int64_t r = 0; r < rows; r += 2, w += 2 * d->w_row) { /* an odd row may begin with an odd term */
                 F(window_row)(pixels, columns, stride, line[r] + at, l, w, d->w_column, even, odd);
