@@ -8,6 +8,8 @@ Sizes are those of the published papers or, where implementations differ, of the
 * ``alexnet``: the single-tower AlexNet with 64, 192, 384, 256 and 256 filters (Krizhevsky 2014)
 * ``lenet5``: LeNet-5 on 28x28 images, the first convolution padded (LeCun et al. 1998)
 * ``mobilenet``: the depthwise layers of MobileNet v1, width 1.0 (Howard et al. 2017)
+* ``efficientnet``: the 5x5 depthwise layers of EfficientNet-B0 (Tan and Le 2019)
+* ``resnext50``: the grouped layers of ResNeXt-50 32x4d (Xie et al. 2017)
 * ``tiny``: an 8x8 image with one channel and four 3x3 filters, to see what a call costs
 
 Each distinct shape of a network appears once, however often the network repeats it.
@@ -195,6 +197,23 @@ def _mobilenet():
     ]
 
 
+def _efficientnet():
+    shapes = [(56, 144, 2), (28, 240, 1), (14, 480, 1), (14, 672, 1), (14, 672, 2), (7, 1152, 1)]
+    return [
+        Conv("efficientnet", f"dw{i}", size, size, c, c, 5, 5, stride, padding=2, groups=c)
+        for i, (size, c, stride) in enumerate(shapes, 1)
+    ]
+
+
+def _resnext50():
+    shapes = [("conv2", 56, 128, 1), ("conv3", 56, 256, 2), ("conv3", 28, 256, 1), ("conv4", 28, 512, 2)]
+    shapes += [("conv4", 14, 512, 1), ("conv5", 14, 1024, 2), ("conv5", 7, 1024, 1)]
+    return [
+        Conv("resnext50", f"{stage}.3x3{'s2' if stride == 2 else ''}", size, size, c, c, 3, 3, stride, 1, groups=32)
+        for stage, size, c, stride in shapes
+    ]
+
+
 CONVS = [
     *_resnet50(),
     *_vgg16(),
@@ -206,6 +225,8 @@ CONVS = [
     Conv("lenet5", "conv1", 28, 28, 1, 6, 5, 5, padding=2),
     Conv("lenet5", "conv2", 14, 14, 6, 16, 5, 5),
     *_mobilenet(),
+    *_efficientnet(),
+    *_resnext50(),
     Conv("tiny", "conv", 8, 8, 1, 4, 3, 3),
 ]
 
