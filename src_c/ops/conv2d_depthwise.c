@@ -124,7 +124,7 @@ static void split_image(plan *pl, int threads) {
 static void lay_out_scratch(plan *pl, int threads) {
     int64_t unused;
     const int64_t rows = reach(&pl->h, 0, pl->h.block, &unused), columns = reach(&pl->w, 0, pl->w.block, &unused);
-    const int64_t vectors = fc_vectors(pl->channels.channels, pl->kernels->vl);
+    const int64_t vectors = fc_vectors(&pl->channels);
     const size_t vector = (size_t)pl->kernels->vl * pl->size;
     pl->bias_at = FC_ALIGN_UP((size_t)(vectors * pl->h.kernel * pl->w.kernel) * vector);
     pl->workers_at = pl->bias_at + (pl->bias == NULL ? 0 : FC_ALIGN_UP((size_t)pl->channels.channels * pl->size));
@@ -142,9 +142,9 @@ static int make_plan(plan *pl) {
     const int64_t c = pl->channels.channels;
     pl->direct_y = pl->y->stride[3] == 1 || c == 1;
     const int64_t most = channels_at_once(pl);
-    pl->channels = fc_split_channels(c, pl->kernels->vl, most);
-    pl->most_channels = FC_MIN(c, fc_ceil_div(pl->channels.vectors, pl->channels.blocks) * pl->kernels->vl +
-                                      c % pl->kernels->vl);
+    pl->channels =
+        fc_split_channels(c, pl->kernels->vl, fc_aligned_first(&pl->x, c, pl->kernels->vl), most);
+    pl->most_channels = fc_most_channels(&pl->channels);
     const double work = (double)pl->n * (double)pl->h.out * (double)pl->w.out * (double)c *
                         (double)(pl->h.kernel * pl->w.kernel) / (double)(step_out(&pl->h) * step_out(&pl->w));
     const int threads = fc_threads_for(INT32_MAX, work);
@@ -162,8 +162,8 @@ static void pack_weights(const plan *pl) {
     const int joined = stride[0] == s * stride[1];
     char *dst = pl->scratch;
     if (pl->channels.channels < vl) memset(dst, 0, (size_t)(r * s * vl) * pl->size);
-    for (int64_t v = 0; v < fc_vectors(pl->channels.channels, vl); v++) {
-        const int64_t c = fc_vector_first(v, pl->channels.channels, vl);
+    for (int64_t v = 0; v < fc_vectors(&pl->channels); v++) {
+        const int64_t c = fc_vector_first(&pl->channels, v);
         for (int64_t i = 0; i < (joined ? 1 : r); i++) {
             const char *src = (const char *)pl->weight->data +
                               (c * stride[3] + i * stride[0]) * (int64_t)fc_dtype_size(pl->weight->dtype);
@@ -185,7 +185,8 @@ static void pack_bias(const plan *pl) {
 
 typedef struct task {
     const plan *pl;
-    int64_t n, row, column, c, channels; /* first windows of the block; its channels */
+    int64_t n, row, column; /* first windows of the block */
+    fc_channel_block block; /* its channels */
     const void *const *const *table;
     int64_t first_line, first_entry; /* the pixel that the table begins with */
     const void *const **line;        /* those of one output row */
@@ -197,13 +198,13 @@ static task task_at(const plan *pl, int64_t index, int worker) {
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
     task t = {.pl = pl};
     const int64_t pixels = index / pl->channels.blocks;
-    t.channels = fc_channels_of(&pl->channels, index % pl->channels.blocks, &t.c);
+    t.block = fc_channel_block_at(&pl->channels, index % pl->channels.blocks);
     t.column = pixels % pl->w.blocks * pl->w.block;
     t.row = pixels / pl->w.blocks % pl->h.blocks * pl->h.block;
     t.n = pixels / pl->w.blocks / pl->h.blocks;
     const int64_t rows = FC_MIN(pl->h.block, window_count(&pl->h) - t.row);
     const int64_t columns = FC_MIN(pl->w.block, window_count(&pl->w) - t.column);
-    fc_piece piece = {.n = t.n, .c = t.c, .channels = t.channels};
+    fc_piece piece = {.n = t.n, .c = t.block.c, .channels = t.block.channels};
     piece.rows = reach(&pl->h, t.row, rows, &piece.row);
     piece.columns = reach(&pl->w, t.column, columns, &piece.column);
     t.table = fc_lines_bring(&pl->x, &piece, memory);
@@ -211,12 +212,12 @@ static task task_at(const plan *pl, int64_t index, int worker) {
     t.first_entry = piece.column;
     t.line = (const void *const **)(void *)(memory + pl->line_at);
     t.results = memory + pl->output_at;
-    t.result_pixel = t.channels;
-    t.result_row = columns * step_out(&pl->w) * t.channels;
+    t.result_pixel = t.block.channels;
+    t.result_row = columns * step_out(&pl->w) * t.block.channels;
     if (pl->direct_y) {
         const int64_t *stride = pl->y->stride;
         const int64_t at = t.n * stride[0] + t.row * step_out(&pl->h) * stride[1] +
-                           t.column * step_out(&pl->w) * stride[2] + t.c * stride[3];
+                           t.column * step_out(&pl->w) * stride[2] + t.block.c * stride[3];
         t.results = (char *)pl->y->data + at * (int64_t)pl->size;
         t.result_row = stride[1];
         t.result_pixel = stride[2];
@@ -239,15 +240,15 @@ static void run_phase(task *t, int64_t i, int64_t j) {
     const int vl = pl->kernels->vl;
     const ptrdiff_t direction = pl->h.backward ? -vl : vl;
     fc_depthwise d = {.rows = w.taps > 0 ? h.taps : 0, .columns = w.taps, .stride = step_in(&pl->w),
-                      .dilation = w.dilation, .channels = t->channels, .lanes = vl,
+                      .dilation = w.dilation, .channels = t->block.channels, .lanes = vl, .first = t->block.first,
                       .y_pixel = t->result_pixel * step_out(&pl->w), .w_vector = pl->h.kernel * pl->w.kernel * vl,
                       .w_row = direction * h.tap_step * pl->w.kernel, .w_column = direction * w.tap_step,
                       .activation = fc_epilogue_of(pl->activation)};
     const int64_t first_r = pl->h.backward ? h.tap + (h.taps - 1) * h.tap_step : 0;
     const int64_t first_s = pl->w.backward ? w.tap + (w.taps - 1) * w.tap_step : 0;
-    const int64_t weight_at = d.rows == 0 ? 0 : t->c / vl * d.w_vector + (first_r * pl->w.kernel + first_s) * vl;
+    const int64_t weight_at = d.rows == 0 ? 0 : t->block.vector * d.w_vector + (first_r * pl->w.kernel + first_s) * vl;
     const char *weight = pl->scratch + weight_at * (int64_t)pl->size;
-    const char *bias = pl->bias == NULL ? NULL : pl->scratch + pl->bias_at + (size_t)t->c * pl->size;
+    const char *bias = pl->bias == NULL ? NULL : pl->scratch + pl->bias_at + (size_t)t->block.c * pl->size;
     char *results = t->results + (i * t->result_row + j * t->result_pixel) * (int64_t)pl->size;
     const int64_t strip = strip_pixels(pl, &d);
     for (int64_t q = t->column; q < column_end; q += strip) {
@@ -274,12 +275,12 @@ static void copy_results(const task *t) {
     const int64_t row = t->row * step_out(&pl->h), column = t->column * step_out(&pl->w);
     const int64_t rows = FC_MIN(pl->h.block * step_out(&pl->h), pl->h.out - row);
     const int64_t columns = FC_MIN(pl->w.block * step_out(&pl->w), pl->w.out - column);
-    const int joined = columns * t->channels == t->result_row && stride[1] == columns * stride[2];
+    const int joined = columns * t->block.channels == t->result_row && stride[1] == columns * stride[2];
     char *y = (char *)pl->y->data +
-              (t->n * stride[0] + row * stride[1] + column * stride[2] + t->c * stride[3]) * (int64_t)pl->size;
+              (t->n * stride[0] + row * stride[1] + column * stride[2] + t->block.c * stride[3]) * (int64_t)pl->size;
     for (int64_t i = 0; i < (joined ? 1 : rows); i++)
-        pl->kernels->copy(joined ? rows * columns : columns, t->channels,
-                          t->results + i * t->result_row * (int64_t)pl->size, t->channels, 1,
+        pl->kernels->copy(joined ? rows * columns : columns, t->block.channels,
+                          t->results + i * t->result_row * (int64_t)pl->size, t->block.channels, 1,
                           y + i * stride[1] * (int64_t)pl->size, stride[2], stride[3]);
 }
 

@@ -89,38 +89,37 @@ static void plan_channels(plan *pl, int threads) {
         most = FC_MIN(most, FC_LINES_ELEMENTS / (unit_lines(pl, pl->rows) * unit_columns(pl, pl->columns)));
     const int64_t wanted = (int64_t)threads * FC_TASKS_PER_THREAD;
     if (threads > 1 && pl->parts < wanted) most = FC_MIN(most, fc_ceil_div(pl->g->c * pl->parts, wanted));
-    pl->channels = fc_split_channels(pl->g->c, pl->kernels->vl, most);
-    pl->most_channels = FC_MIN(pl->g->c, fc_ceil_div(pl->channels.vectors, pl->channels.blocks) * pl->kernels->vl +
-                                             pl->g->c % pl->kernels->vl);
+    const int64_t first = pl->grad_y.in_place ? fc_aligned_first(&pl->x, pl->g->c, pl->kernels->vl) : pl->kernels->vl;
+    pl->channels = fc_split_channels(pl->g->c, pl->kernels->vl, first, most);
+    pl->most_channels = fc_most_channels(&pl->channels);
     const double unit_work = (double)(pl->rows * pl->columns * taps) * (double)pl->most_channels;
     pl->units_per_round = (int64_t)FC_MAX(1.0, ROUND_WORK / unit_work);
 }
 
-static size_t sums_bytes(const plan *pl, int64_t channels) {
-    const int64_t vectors = fc_vectors(channels, pl->kernels->vl);
+static size_t sums_bytes(const plan *pl, int64_t vectors) {
     return (size_t)(vectors * pl->g->r * pl->g->s * pl->kernels->vl) * pl->size;
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
-    pl->part_bytes = FC_ALIGN_UP(sums_bytes(pl, pl->g->c));
+    pl->part_bytes = FC_ALIGN_UP(sums_bytes(pl, fc_vectors(&pl->channels)));
     pl->workers_at = (size_t)pl->parts * pl->part_bytes;
     pl->grad_y_at =
         fc_lines_bytes(&pl->x, unit_lines(pl, pl->rows), unit_columns(pl, pl->columns), pl->most_channels);
     pl->line_at = pl->grad_y_at + fc_lines_bytes(&pl->grad_y, pl->rows, pl->columns, pl->most_channels);
     pl->sums_at = pl->line_at + FC_ALIGN_UP((size_t)pl->g->r * sizeof(void *));
-    pl->worker_bytes = pl->sums_at + FC_ALIGN_UP(sums_bytes(pl, pl->most_channels));
+    pl->worker_bytes = pl->sums_at + FC_ALIGN_UP(sums_bytes(pl, pl->most_channels / pl->kernels->vl + 2));
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
 /* ---------------------------------------------------------------- one task */
 
-static void add_unit(const plan *pl, int64_t unit, int64_t c, int64_t channels, char *memory) {
+static void add_unit(const plan *pl, int64_t unit, const fc_channel_block *b, char *memory) {
     const fc_conv2d *g = pl->g;
     const int64_t column = unit % pl->column_blocks * pl->columns;
     const int64_t row = unit / pl->column_blocks % pl->row_blocks * pl->rows;
     const int64_t rows = FC_MIN(pl->rows, g->p - row), columns = FC_MIN(pl->columns, g->q - column);
     fc_piece piece = {.n = unit / pl->column_blocks / pl->row_blocks, .row = row, .rows = rows, .column = column,
-                      .columns = columns, .c = c, .channels = channels};
+                      .columns = columns, .c = b->c, .channels = b->channels};
     const void *const *const *grad_y = fc_lines_bring(&pl->grad_y, &piece, memory + pl->grad_y_at);
     piece.row = row * g->stride_h - g->pad_top;
     piece.rows = unit_lines(pl, rows);
@@ -130,8 +129,8 @@ static void add_unit(const plan *pl, int64_t unit, int64_t c, int64_t channels, 
     const void *const **line = (const void *const **)(void *)(memory + pl->line_at);
     const int vl = pl->kernels->vl;
     fc_depthwise d = {.rows = g->r, .columns = g->s, .stride = g->stride_w, .dilation = g->dilation_w,
-                      .channels = channels, .lanes = vl, .w_vector = g->r * g->s * vl, .w_row = g->s * vl,
-                      .w_column = vl, .y_pixel = pl->grad_y.in_place ? pl->grad_y.reader.array.stride[2] : channels};
+                      .channels = b->channels, .lanes = vl, .first = b->first, .w_vector = g->r * g->s * vl, .w_row = g->s * vl,
+                      .w_column = vl, .y_pixel = pl->grad_y.in_place ? pl->grad_y.reader.array.stride[2] : b->channels};
     for (int64_t q = 0; q < columns; q += pl->strip) {
         d.pixels = FC_MIN(pl->strip, columns - q);
         for (int64_t p = 0; p < rows; p++) {
@@ -154,16 +153,15 @@ static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
     const int64_t part = index / pl->channels.blocks;
-    int64_t c;
-    const int64_t channels = fc_channels_of(&pl->channels, index % pl->channels.blocks, &c);
-    const size_t bytes = sums_bytes(pl, channels);
-    char *total = pl->scratch + (size_t)part * pl->part_bytes + sums_bytes(pl, c);
+    const fc_channel_block b = fc_channel_block_at(&pl->channels, index % pl->channels.blocks);
+    const size_t bytes = sums_bytes(pl, b.vectors);
+    char *total = pl->scratch + (size_t)part * pl->part_bytes + sums_bytes(pl, b.vector);
     const int64_t first = part * pl->units_per_part, end = FC_MIN(pl->units, first + pl->units_per_part);
     const int64_t from = first + pl->round * pl->units_per_round;
     if (pl->round == 0) memset(total, 0, bytes);
     for (int64_t unit = from; unit < FC_MIN(end, from + pl->units_per_round); unit++) {
         memset(memory + pl->sums_at, 0, bytes);
-        add_unit(pl, unit, c, channels, memory);
+        add_unit(pl, unit, &b, memory);
         add_numbers(bytes / pl->size, pl->size, total, memory + pl->sums_at);
     }
 }
@@ -174,7 +172,7 @@ static void run_task(void *context, int64_t index, int worker) {
 static void join_parts(const plan *pl) {
     for (int64_t step = 1; step < pl->parts; step *= 2)
         for (int64_t i = 0; i + step < pl->parts; i += 2 * step)
-            add_numbers(sums_bytes(pl, pl->g->c) / pl->size, pl->size, pl->scratch + (size_t)i * pl->part_bytes,
+            add_numbers(sums_bytes(pl, fc_vectors(&pl->channels)) / pl->size, pl->size, pl->scratch + (size_t)i * pl->part_bytes,
                         pl->scratch + (size_t)(i + step) * pl->part_bytes);
 }
 
@@ -185,8 +183,8 @@ static void put_weights(const plan *pl) {
     const int vl = pl->kernels->vl;
     const int joined = stride[0] == g->s * stride[1];
     const char *src = pl->scratch;
-    for (int64_t v = 0; v < fc_vectors(g->c, vl); v++) {
-        const int64_t c = fc_vector_first(v, g->c, vl);
+    for (int64_t v = 0; v < fc_vectors(&pl->channels); v++) {
+        const int64_t c = fc_vector_first(&pl->channels, v);
         for (int64_t r = 0; r < (joined ? 1 : g->r); r++) {
             const int64_t taps = joined ? g->r * g->s : g->s;
             pl->kernels->copy(taps, FC_MIN(g->c, vl), src, vl, 1,

@@ -102,15 +102,50 @@ const void *const *const *fc_lines_bring(const fc_lines *lines, const fc_piece *
     return (const void *const *const *)table;
 }
 
-fc_channel_blocks fc_split_channels(int64_t channels, int vl, int64_t most) {
-    fc_channel_blocks split = {.channels = channels, .vl = vl, .vectors = FC_MAX(1, channels / vl)};
-    const int64_t per_block = FC_MAX(1, most / vl);
-    split.blocks = (split.vectors + per_block - 1) / per_block;
+/* ---------------------------------------------------------------- channels */
+
+fc_channel_blocks fc_split_channels(int64_t channels, int vl, int64_t first, int64_t most) {
+    fc_channel_blocks split = {.channels = channels, .vl = vl, .first = first};
+    split.full = channels < vl ? 1 : 1 + (channels - first) / vl;
+    const int64_t per_block = FC_MAX(first < vl ? 2 : 1, most / vl); /* a block of one vector has VL channels */
+    split.blocks = (split.full + per_block - 1) / per_block;
     return split;
 }
 
-int64_t fc_channels_of(const fc_channel_blocks *split, int64_t index, int64_t *c) {
-    *c = index * split->vectors / split->blocks * split->vl;
-    if (index + 1 == split->blocks) return split->channels - *c;
-    return (index + 1) * split->vectors / split->blocks * split->vl - *c;
+int64_t fc_vectors(const fc_channel_blocks *split) {
+    return split->channels <= split->first ? 1 : 1 + (split->channels - split->first + split->vl - 1) / split->vl;
+}
+
+static int64_t vector_begin(const fc_channel_blocks *split, int64_t vector) {
+    return vector == 0 ? 0 : split->first + (vector - 1) * split->vl;
+}
+
+int64_t fc_vector_first(const fc_channel_blocks *split, int64_t vector) {
+    return FC_MAX(0, FC_MIN(vector_begin(split, vector), split->channels - split->vl));
+}
+
+fc_channel_block fc_channel_block_at(const fc_channel_blocks *split, int64_t index) {
+    fc_channel_block b = {.vector = index * split->full / split->blocks};
+    const int64_t end = (index + 1) * split->full / split->blocks;
+    const int last = index + 1 == split->blocks;
+    b.c = vector_begin(split, b.vector);
+    b.channels = (last ? split->channels : vector_begin(split, end)) - b.c;
+    b.vectors = (last ? fc_vectors(split) : end) - b.vector;
+    b.first = b.vector == 0 ? split->first : split->vl;
+    return b;
+}
+
+int64_t fc_most_channels(const fc_channel_blocks *split) {
+    return FC_MIN(split->channels, ((split->full + split->blocks - 1) / split->blocks + 1) * split->vl);
+}
+
+/* NumPy's arrays begin 16 bytes behind a cache line. A load that crosses a line counts twice, and from L2 the kernel took
+ * twice as long; one vector in eight is what that may cost. */
+int64_t fc_aligned_first(const fc_lines *lines, int64_t channels, int vl) {
+    const int64_t *stride = lines->reader.array.stride, size = lines->reader.kernels->element_size;
+    const int64_t line = FC_CACHE_LINE / size, off = (int64_t)((uintptr_t)lines->reader.array.data % FC_CACHE_LINE);
+    if (!lines->in_place || channels < 8 * vl || off == 0 || off % size != 0 || line < vl) return vl;
+    if (stride[0] % line != 0 || stride[1] % line != 0 || stride[2] % line != 0) return vl;
+    const int64_t first = (FC_CACHE_LINE - off) / size % vl;
+    return first == 0 ? vl : first;
 }

@@ -39,22 +39,27 @@ static void test_tile(const pair *p) {
                                     (columns >> 1) & 1);
 }
 
-/* Weights as the kernel reads them: the last vector of channels repeats what overlaps the one before it. */
+/* Weights as the kernel reads them: a vector of channels repeats what it shares with the one before it. */
 static void *new_weights(const pair *p, const fc_depthwise *d, int64_t vectors) {
     char *w = new_array(p->dtype, (size_t)(vectors * d->w_vector));
-    const int64_t again = d->channels < d->lanes ? 0 : vectors * d->lanes - d->channels;
-    for (int64_t at = 0; vectors > 1 && at < d->w_vector; at += d->lanes)
-        memcpy(w + (size_t)((vectors - 1) * d->w_vector + at) * size_of(p->dtype),
-               w + (size_t)((vectors - 2) * d->w_vector + at + d->lanes - again) * size_of(p->dtype),
-               (size_t)again * size_of(p->dtype));
+    for (int64_t v = 1; v < vectors; v++) {
+        const int64_t before = FC_MAX(0, FC_MIN(v == 1 ? 0 : d->first + (v - 2) * d->lanes, d->channels - d->lanes));
+        const int64_t here = FC_MIN(d->first + (v - 1) * d->lanes, d->channels - d->lanes);
+        for (int64_t at = 0; at < d->w_vector && here < before + d->lanes; at += d->lanes)
+            memcpy(w + (size_t)(v * d->w_vector + at) * size_of(p->dtype),
+                   w + (size_t)((v - 1) * d->w_vector + at + here - before) * size_of(p->dtype),
+                   (size_t)(before + d->lanes - here) * size_of(p->dtype));
+    }
     return w;
 }
 
 /* A kernel of rows x columns over a line of `pixels`, whose pointers lead to pixels in no order; one is shared. */
 static void test_depthwise_shape(const pair *p, fc_depthwise d) {
     const int64_t entries = (d.pixels - 1) * d.stride + (d.columns - 1) * d.dilation + 1;
-    const int64_t vectors = (d.channels + p->fast->vl - 1) / p->fast->vl, taps = d.rows * d.columns;
     d.lanes = p->fast->vl;
+    d.first = d.channels > d.lanes ? random_between(1, d.lanes) : d.lanes;
+    const int64_t taps = d.rows * d.columns;
+    const int64_t vectors = d.channels <= d.first ? 1 : 1 + (d.channels - d.first + d.lanes - 1) / d.lanes;
     d.w_column = d.lanes, d.w_row = d.columns * d.w_column, d.w_vector = FC_MAX(1, taps) * d.lanes;
     const size_t x_size = (size_t)(entries * d.channels), w_size = (size_t)(vectors * d.w_vector);
     const size_t y_size = (size_t)((d.pixels - 1) * d.y_pixel + d.channels);
@@ -73,7 +78,7 @@ static void test_depthwise_shape(const pair *p, fc_depthwise d) {
     CHECK(same_numbers(y, expected, p->dtype, y_size), "depthwise");
     const fc_depthwise backwards = {.rows = d.rows, .columns = d.columns, .stride = d.stride, .dilation = d.dilation,
                                     .channels = d.channels, .pixels = d.pixels, .y_pixel = d.y_pixel, .lanes = d.lanes,
-                                    .w_vector = d.w_vector, .w_row = -d.w_row, .w_column = -d.w_column};
+                                    .first = d.first, .w_vector = d.w_vector, .w_row = -d.w_row, .w_column = -d.w_column};
     if (taps > 0) {
         const char *last = (char *)w + (size_t)((taps - 1) * d.lanes) * size_of(p->dtype);
         p->fast->depthwise(&backwards, line, last, some, y);

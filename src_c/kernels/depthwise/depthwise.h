@@ -13,9 +13,10 @@
  *     line[1] -> p p p p p p ...      outputs, whose sums and whose row of W stay in registers
  *     line[2] -> p p p p p p ...
  *
- * W lies vector by vector: vector v of tap (r, s) begins at  v*w_vector + r*w_row + s*w_column  and holds the channels from
- * min(v*VL, channels - VL) on: the last vector overlaps the one before it instead of being narrower. Fewer channels than
- * VL are one vector with zeros behind them in W; of pixels, y and bias only `channels` numbers are touched.
+ * W lies vector by vector: vector v of tap (r, s) begins at  v*w_vector + r*w_row + s*w_column.  Vector 0 holds the channels
+ * from 0 on, vector v those from  min(first + (v-1)*VL, channels - VL)  on: vectors overlap instead of being narrower, the
+ * last one, and the first one where `first` is less than VL, so that the others may begin at a cache line. Fewer channels
+ * than VL are one vector with zeros behind them in W; of pixels, y and bias only `channels` numbers are touched.
  *
  * The sum of an output is that of two chains of fused multiply-adds, terms of even and of odd number r*columns + s,
  * joined at the end: see gemm.h. The gradient of the weights adds up runs of at most FC_PIXEL_RUN pixels in registers and
@@ -40,6 +41,7 @@ typedef struct fc_depthwise {
     ptrdiff_t y_pixel;
     ptrdiff_t y_ahead; /* results that will be written soon lie at y + y_ahead: fetch them meanwhile; 0: none */
     int lanes;                           /* in a vector of W: VL (the reference takes any number) */
+    int64_t first;                       /* where vector 1 begins, 1 to VL */
     ptrdiff_t w_vector, w_row, w_column; /* in elements; rows and columns may run backwards */
     fc_epilogue activation;
 } fc_depthwise;

@@ -8,6 +8,9 @@
 /* The shortest way to the runs of a line: as many as needed, spread evenly, so that no last run is short. */
 #define FC_RUN_FROM(run, runs, pixels) ((run) * (pixels) / (runs))
 
+/* Where the next vector begins. */
+FC_INLINE int64_t F(next)(const fc_depthwise *d, int64_t channel) { return channel == 0 ? d->first : channel + F(VL); }
+
 FC_INLINE F(v) F(load_lanes)(const void *p, ptrdiff_t l, int narrow) {
     return narrow > 0 ? F(load_n)((const T *)p + l, narrow) : F(load)((const T *)p + l);
 }
@@ -75,7 +78,7 @@ FC_INLINE void F(finish_pixels)(const fc_depthwise *d, const int pixels, ptrdiff
 FC_INLINE void F(window_run)(const fc_depthwise *d, const int pixels, const int64_t rows, const int columns,
                              const int stride, const int narrow, const void *const *const *line, int64_t at, const T *weight,
                              const T *bias, T *y) {
-    for (int64_t channel = 0; channel < d->channels; channel += F(VL), weight += d->w_vector) {
+    for (int64_t channel = 0; channel < d->channels; channel = F(next)(d, channel), weight += d->w_vector) {
         const ptrdiff_t l = narrow > 0 ? 0 : FC_MIN(channel, d->channels - F(VL));
         F(v) even[FC_PIXEL_RUN], odd[FC_PIXEL_RUN];
         FC_UNROLL
@@ -202,7 +205,7 @@ FC_INLINE void F(pixels_line)(const fc_depthwise *d, const int columns, const in
         const int pixels = (int)(FC_RUN_FROM(run + 1, runs, d->pixels) - i);
         const T *grad = g + i * d->y_pixel;
         T *w = weight;
-        for (int64_t channel = 0; channel < d->channels; channel += F(VL), w += d->w_vector) {
+        for (int64_t channel = 0; channel < d->channels; channel = F(next)(d, channel), w += d->w_vector) {
             const ptrdiff_t l = FC_MAX(0, FC_MIN(channel, d->channels - F(VL)));
             if (columns > 0 && pixels == 7) F(pixels_run)(d, 7, columns, stride, line, at, l, grad, w);
             else if (columns > 0 && pixels == 6) F(pixels_run)(d, 6, columns, stride, line, at, l, grad, w);
