@@ -236,7 +236,8 @@ static int64_t strip_pixels(const plan *pl, const fc_depthwise *d) {
 static void run_phase(task *t, int64_t i, int64_t j) {
     const plan *pl = t->pl;
     const fc_phase h = phase_of(&pl->h, i), w = phase_of(&pl->w, j);
-    const int64_t row_end = FC_MIN(t->row + pl->h.block, h.count), column_end = FC_MIN(t->column + pl->w.block, w.count);
+    const int64_t row_end = FC_MIN(t->row + pl->h.block, h.count);
+    const int64_t column_end = FC_MIN(t->column + pl->w.block, w.count);
     const int vl = pl->kernels->vl;
     const ptrdiff_t direction = pl->h.backward ? -vl : vl;
     fc_depthwise d = {.rows = w.taps > 0 ? h.taps : 0, .columns = w.taps, .stride = step_in(&pl->w),

@@ -129,8 +129,9 @@ static void add_unit(const plan *pl, int64_t unit, const fc_channel_block *b, ch
     const void *const **line = (const void *const **)(void *)(memory + pl->line_at);
     const int vl = pl->kernels->vl;
     fc_depthwise d = {.rows = g->r, .columns = g->s, .stride = g->stride_w, .dilation = g->dilation_w,
-                      .channels = b->channels, .lanes = vl, .first = b->first, .w_vector = g->r * g->s * vl, .w_row = g->s * vl,
-                      .w_column = vl, .y_pixel = pl->grad_y.in_place ? pl->grad_y.reader.array.stride[2] : b->channels};
+                      .channels = b->channels, .lanes = vl, .first = b->first,
+                      .w_vector = g->r * g->s * vl, .w_row = g->s * vl, .w_column = vl,
+                      .y_pixel = pl->grad_y.in_place ? pl->grad_y.reader.array.stride[2] : b->channels};
     for (int64_t q = 0; q < columns; q += pl->strip) {
         d.pixels = FC_MIN(pl->strip, columns - q);
         for (int64_t p = 0; p < rows; p++) {
@@ -172,8 +173,8 @@ static void run_task(void *context, int64_t index, int worker) {
 static void join_parts(const plan *pl) {
     for (int64_t step = 1; step < pl->parts; step *= 2)
         for (int64_t i = 0; i + step < pl->parts; i += 2 * step)
-            add_numbers(sums_bytes(pl, fc_vectors(&pl->channels)) / pl->size, pl->size, pl->scratch + (size_t)i * pl->part_bytes,
-                        pl->scratch + (size_t)(i + step) * pl->part_bytes);
+            add_numbers(sums_bytes(pl, fc_vectors(&pl->channels)) / pl->size, pl->size,
+                        pl->scratch + (size_t)i * pl->part_bytes, pl->scratch + (size_t)(i + step) * pl->part_bytes);
 }
 
 /* From [vector][tap][lane] to where the weights lie. */

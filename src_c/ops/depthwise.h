@@ -5,8 +5,8 @@
 
 #include "depthwise_lines.h"
 
-/* Channels as vectors, vectors as blocks. Vector 0 begins at channel 0, vector 1 at `first`, the others VL apart; the last one
- * overlaps the one before it. The last block takes the channels that fill no vector too. */
+/* Channels as vectors, vectors as blocks. Vector 0 begins at channel 0, vector 1 at `first`, the others VL apart; the
+ * last one overlaps the one before it. The last block takes the channels that fill no vector too. */
 typedef struct fc_channel_blocks {
     int64_t channels, vl, first;
     int64_t full; /* vectors that do not overlap the one before; at least 1 */
@@ -29,7 +29,7 @@ int64_t fc_most_channels(const fc_channel_blocks *split);
 int64_t fc_vectors(const fc_channel_blocks *split);
 int64_t fc_vector_first(const fc_channel_blocks *split, int64_t vector);
 
-/* `first` such that vectors of both arrays, or of one, begin at cache lines; VL where that is not worth a vector more. */
+/* `first` such that vectors begin at cache lines; VL where that is not worth a vector more. */
 int64_t fc_aligned_first(const fc_lines *lines, int64_t channels, int vl);
 
 /* Bytes of weights that one block of channels has: they stay in L1 beside three lines of a strip. */

@@ -13,14 +13,15 @@
  *     line[1] -> p p p p p p ...      outputs, whose sums and whose row of W stay in registers
  *     line[2] -> p p p p p p ...
  *
- * W lies vector by vector: vector v of tap (r, s) begins at  v*w_vector + r*w_row + s*w_column.  Vector 0 holds the channels
- * from 0 on, vector v those from  min(first + (v-1)*VL, channels - VL)  on: vectors overlap instead of being narrower, the
- * last one, and the first one where `first` is less than VL, so that the others may begin at a cache line. Fewer channels
- * than VL are one vector with zeros behind them in W; of pixels, y and bias only `channels` numbers are touched.
+ * W lies vector by vector: vector v of tap (r, s) begins at  v*w_vector + r*w_row + s*w_column.  Vector 0 holds the
+ * channels from 0 on, vector v those from  min(first + (v-1)*VL, channels - VL)  on: vectors overlap instead of being
+ * narrower, the last one, and the first one where `first` is less than VL, so that the others may begin at a cache
+ * line. Fewer channels than VL are one vector with zeros behind them in W; of pixels, y and bias only `channels`
+ * numbers are touched.
  *
  * The sum of an output is that of two chains of fused multiply-adds, terms of even and of odd number r*columns + s,
- * joined at the end: see gemm.h. The gradient of the weights adds up runs of at most FC_PIXEL_RUN pixels in registers and
- * adds each to W, runs in order. Neither depends on where in a run a pixel falls, for a given number of pixels.
+ * joined at the end: see gemm.h. The gradient of the weights adds up runs of at most FC_PIXEL_RUN pixels in registers
+ * and adds each to W, runs in order. Neither depends on where in a run a pixel falls, for a given number of pixels.
  *
  * y must not overlap what is read; nothing beyond the numbers named is read or written. */
 #ifndef FC_DEPTHWISE_H

@@ -76,8 +76,8 @@ FC_INLINE void F(finish_pixels)(const fc_depthwise *d, const int pixels, ptrdiff
 /* A run of pixels, all vectors of channels: neighbouring channels are read one after the other. columns 0: any kernel.
  * `rows` is a constant too: with a loop that the compiler cannot unroll the 3x3 kernel took twice as long. */
 FC_INLINE void F(window_run)(const fc_depthwise *d, const int pixels, const int64_t rows, const int columns,
-                             const int stride, const int narrow, const void *const *const *line, int64_t at, const T *weight,
-                             const T *bias, T *y) {
+                             const int stride, const int narrow, const void *const *const *line, int64_t at,
+                             const T *weight, const T *bias, T *y) {
     for (int64_t channel = 0; channel < d->channels; channel = F(next)(d, channel), weight += d->w_vector) {
         const ptrdiff_t l = narrow > 0 ? 0 : FC_MIN(channel, d->channels - F(VL));
         F(v) even[FC_PIXEL_RUN], odd[FC_PIXEL_RUN];
@@ -135,7 +135,8 @@ static void F(window_line_any)(const fc_depthwise *d, const void *const *const *
     }
     for (; i + 4 <= d->pixels; i += 4)
         F(window_run)(d, 4, d->rows, 0, 0, 0, line, i * d->stride, weight, bias, y + i * d->y_pixel);
-    for (; i < d->pixels; i++) F(window_run)(d, 1, d->rows, 0, 0, 0, line, i * d->stride, weight, bias, y + i * d->y_pixel);
+    for (; i < d->pixels; i++)
+        F(window_run)(d, 1, d->rows, 0, 0, 0, line, i * d->stride, weight, bias, y + i * d->y_pixel);
 }
 
 static void F(depthwise)(const fc_depthwise *d, const void *const *const *line, const void *weight, const void *bias,
@@ -197,8 +198,8 @@ FC_INLINE void F(pixels_run_any)(const fc_depthwise *d, const int pixels, int na
         }
 }
 
-FC_INLINE void F(pixels_line)(const fc_depthwise *d, const int columns, const int stride, const void *const *const *line,
-                              const T *g, T *weight) {
+FC_INLINE void F(pixels_line)(const fc_depthwise *d, const int columns, const int stride,
+                              const void *const *const *line, const T *g, T *weight) {
     const int64_t runs = (d->pixels + FC_PIXEL_RUN - 1) / FC_PIXEL_RUN;
     for (int64_t run = 0; run < runs; run++) {
         const int64_t i = FC_RUN_FROM(run, runs, d->pixels), at = i * d->stride;
