@@ -139,8 +139,8 @@ int64_t fc_most_channels(const fc_channel_blocks *split) {
     return FC_MIN(split->channels, ((split->full + split->blocks - 1) / split->blocks + 1) * split->vl);
 }
 
-/* NumPy's arrays begin 16 bytes behind a cache line. A load that crosses a line counts twice: with vectors that begin at
- * one, layers of 512 channels took 0.6 of the time. One vector in eight is what that may cost. */
+/* NumPy's arrays begin 16 bytes behind a cache line. A load that crosses a line counts twice: with vectors that begin
+ * at one, layers of 512 channels took 0.6 of the time. One vector in eight is what that may cost. */
 int64_t fc_aligned_first(const fc_lines *lines, int64_t channels, int vl) {
     const int64_t *stride = lines->reader.array.stride, size = lines->reader.kernels->element_size;
     const int64_t line = FC_CACHE_LINE / size, off = (int64_t)((uintptr_t)lines->reader.array.data % FC_CACHE_LINE);
