@@ -39,6 +39,77 @@ static void test_tile(const pair *p) {
                                     (columns >> 1) & 1);
 }
 
+/* Weights as the kernel reads them: a vector of channels repeats what it shares with the one before it. */
+static void *new_weights(const pair *p, const fc_depthwise *d, int64_t vectors) {
+    char *w = new_array(p->dtype, (size_t)(vectors * d->w_vector));
+    for (int64_t v = 1; v < vectors; v++) {
+        const int64_t before = FC_MAX(0, FC_MIN(v == 1 ? 0 : d->first + (v - 2) * d->lanes, d->channels - d->lanes));
+        const int64_t here = FC_MIN(d->first + (v - 1) * d->lanes, d->channels - d->lanes);
+        for (int64_t at = 0; at < d->w_vector && here < before + d->lanes; at += d->lanes)
+            memcpy(w + (size_t)(v * d->w_vector + at) * size_of(p->dtype),
+                   w + (size_t)((v - 1) * d->w_vector + at + here - before) * size_of(p->dtype),
+                   (size_t)(before + d->lanes - here) * size_of(p->dtype));
+    }
+    return w;
+}
+
+/* A kernel of rows x columns over a line of `pixels`, whose pointers lead to pixels in no order; one is shared. */
+static void test_depthwise_shape(const pair *p, fc_depthwise d) {
+    const int64_t entries = (d.pixels - 1) * d.stride + (d.columns - 1) * d.dilation + 1;
+    d.lanes = p->fast->vl;
+    d.first = d.channels > d.lanes ? random_between(1, d.lanes) : d.lanes;
+    const int64_t taps = d.rows * d.columns;
+    const int64_t vectors = d.channels <= d.first ? 1 : 1 + (d.channels - d.first + d.lanes - 1) / d.lanes;
+    d.w_column = d.lanes, d.w_row = d.columns * d.w_column, d.w_vector = FC_MAX(1, taps) * d.lanes;
+    const size_t x_size = (size_t)(entries * d.channels), w_size = (size_t)(vectors * d.w_vector);
+    const size_t y_size = (size_t)((d.pixels - 1) * d.y_pixel + d.channels);
+    void *x = new_array(p->dtype, x_size), *w = new_weights(p, &d, vectors), *bias = new_array(p->dtype, (size_t)d.channels);
+    void *y = new_poisoned(p->dtype, y_size), *expected = new_poisoned(p->dtype, y_size);
+    const void **pointers = malloc((size_t)(d.rows * entries + 1) * sizeof *pointers);
+    const void *const **line = malloc((size_t)(d.rows + 1) * sizeof *line);
+    for (int64_t r = 0; r < d.rows; r++) {
+        line[r] = pointers + r * entries;
+        for (int64_t j = 0; j < entries; j++)
+            pointers[r * entries + j] = (char *)x + (size_t)(random_between(0, entries - 1) * d.channels) * size_of(p->dtype);
+    }
+    const void *some = d.pixels % 2 == 0 ? bias : NULL;
+    p->fast->depthwise(&d, line, w, some, y);
+    p->judge->depthwise(&d, line, w, some, expected);
+    CHECK(same_numbers(y, expected, p->dtype, y_size), "depthwise");
+    const fc_depthwise backwards = {.rows = d.rows, .columns = d.columns, .stride = d.stride, .dilation = d.dilation,
+                                    .channels = d.channels, .pixels = d.pixels, .y_pixel = d.y_pixel, .lanes = d.lanes,
+                                    .first = d.first, .w_vector = d.w_vector, .w_row = -d.w_row, .w_column = -d.w_column};
+    if (taps > 0) {
+        const char *last = (char *)w + (size_t)((taps - 1) * d.lanes) * size_of(p->dtype);
+        p->fast->depthwise(&backwards, line, last, some, y);
+        p->judge->depthwise(&backwards, line, last, some, expected);
+        CHECK(same_numbers(y, expected, p->dtype, y_size), "depthwise, taps backwards");
+        fill(y, p->dtype, y_size);
+        void *w_expected = malloc(w_size * size_of(p->dtype));
+        memcpy(w_expected, w, w_size * size_of(p->dtype));
+        p->fast->depthwise_weight(&d, line, y, w);
+        p->judge->depthwise_weight(&d, line, y, w_expected);
+        CHECK(same_numbers(w, w_expected, p->dtype, w_size), "depthwise_weight");
+        free(w_expected);
+    }
+    free(x), free(w), free(bias), free(y), free(expected), free(pointers), free(line);
+}
+
+static void test_depthwise(const pair *p) {
+    const int64_t vl = p->fast->vl, channels[] = {1, vl - 1, vl, vl + 1, 2 * vl, 3 * vl - 1};
+    for (int64_t rows = 0; rows <= 5; rows++)
+        for (int64_t columns = 1; columns <= 5; columns++)
+            for (int64_t stride = 1; stride <= 2; stride++)
+                for (int64_t pixels = 1; pixels <= 16; pixels++)
+                    for (int i = 0; i < 6; i++) {
+                        const fc_depthwise d = {.rows = rows, .columns = columns, .stride = stride,
+                                                .dilation = 1 + (pixels == 3), .channels = channels[i], .pixels = pixels,
+                                                .y_pixel = channels[i] + i % 2, .y_ahead = pixels % 3,
+                                                .activation = (fc_epilogue)(pixels % 3)};
+                        if (channels[i] > 0) test_depthwise_shape(p, d);
+                    }
+}
+
 static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step) {
     const ptrdiff_t src_row = src_by_columns ? step : columns * step, src_column = src_by_columns ? rows * step : step;
     const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + 1, dst_column = dst_by_columns ? rows + 1 : 1;
@@ -149,6 +220,7 @@ int main(void) {
             CHECK(p.fast->mr <= FC_MAX_MR, "FC_MAX_MR");
             CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
             test_tile(&p);
+            test_depthwise(&p);
             test_copy(&p);
             test_spread(&p);
             test_pool(&p);
