@@ -62,6 +62,28 @@ FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) {
     return _mm256_blendv_epi8(no, yes, _mm256_castpd_si256(m));
 }
 
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are not
+ * touched. imul multiplies the lower halves. same: lanes whose index is `value`. */
+FC_INLINE i_f64 iload_f64(const int64_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
+    const __m256i there = lanes_f64(n);
+    return _mm256_blendv_epi8(rest, _mm256_maskload_epi64((const long long *)(const void *)p, there), there);
+}
+FC_INLINE void istore_f64(int64_t *p, i_f64 a) { _mm256_storeu_si256((__m256i *)(void *)p, a); }
+FC_INLINE i_f64 imin_f64(i_f64 a, i_f64 b) { return _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(a, b)); }
+FC_INLINE i_f64 imax_f64(i_f64 a, i_f64 b) { return _mm256_blendv_epi8(b, a, _mm256_cmpgt_epi64(a, b)); }
+FC_INLINE i_f64 isub_f64(i_f64 a, i_f64 b) { return _mm256_sub_epi64(a, b); }
+FC_INLINE i_f64 imul_f64(i_f64 a, i_f64 b) { return _mm256_mul_epu32(a, b); }
+FC_INLINE i_f64 ishift_f64(i_f64 a, int n) { return _mm256_srl_epi64(a, _mm_cvtsi32_si128(n)); }
+FC_INLINE m_f64 same_f64(const int64_t *p, int64_t value) {
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(iload_f64(p), _mm256_set1_epi64x(value)));
+}
+FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) { /* of each 64-bit lane its lower half, in order */
+    const __m256 halves = _mm256_shuffle_ps(_mm256_castpd_ps(same_f64(p, value)),
+                                            _mm256_castpd_ps(same_f64(p + 4, value)), 0x88);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xD8));
+}
+
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
 FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) {
     return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);

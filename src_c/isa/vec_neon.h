@@ -68,6 +68,31 @@ FC_INLINE i_f64 iset1_f64(int64_t a) { return vdupq_n_s64(a); }
 FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) { return vbslq_s32(m, yes, no); }
 FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) { return vbslq_s64(m, yes, no); }
 
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are not
+ * touched. imul multiplies the lower halves. same: lanes whose index is `value`. */
+FC_INLINE i_f64 iload_f64(const int64_t *p) { return vld1q_s64(p); }
+FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
+    int64_t lanes[VL_f64];
+    vst1q_s64(lanes, rest);
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return vld1q_s64(lanes);
+}
+FC_INLINE void istore_f64(int64_t *p, i_f64 a) { vst1q_s64(p, a); }
+FC_INLINE i_f64 imin_f64(i_f64 a, i_f64 b) { return vbslq_s64(vcgtq_s64(a, b), b, a); }
+FC_INLINE i_f64 imax_f64(i_f64 a, i_f64 b) { return vbslq_s64(vcgtq_s64(a, b), a, b); }
+FC_INLINE i_f64 isub_f64(i_f64 a, i_f64 b) { return vsubq_s64(a, b); }
+FC_INLINE i_f64 imul_f64(i_f64 a, i_f64 b) {
+    const uint32x2_t x = vmovn_u64(vreinterpretq_u64_s64(a)), y = vmovn_u64(vreinterpretq_u64_s64(b));
+    return vreinterpretq_s64_u64(vmull_u32(x, y));
+}
+FC_INLINE i_f64 ishift_f64(i_f64 a, int n) {
+    return vreinterpretq_s64_u64(vshlq_u64(vreinterpretq_u64_s64(a), vdupq_n_s64(-n)));
+}
+FC_INLINE m_f64 same_f64(const int64_t *p, int64_t value) { return vceqq_s64(vld1q_s64(p), vdupq_n_s64(value)); }
+FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) {
+    return vcombine_u32(vmovn_u64(same_f64(p, value)), vmovn_u64(same_f64(p + 2, value)));
+}
+
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
 FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) { return vzip1q_f32(a, b); }
 FC_INLINE v_f32 zip_hi_f32(v_f32 a, v_f32 b) { return vzip2q_f32(a, b); }

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Max pooling, backward. The indices alone say where each gradient goes; they need not come from a pooling.
+ *
+ *   measure   every index is checked, and for each row and column of windows it is noted which lines and columns of the
+ *             image their indices lie in: indices of a pooling lie in narrow strips
+ *   unpool    where they do, each pixel adds up the windows in whose strips it lies (unpool.h)
+ *   scatter   where they do not, each window adds its gradient to the pixel that its index names
+ *
+ * Both add in the order of the windows: the same bits. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/element.h"
+#include "../base/scratch.h"
+#include "../base/threads.h"
+#include "blocking.h"
+#include "unpool.h"
+
+enum {
+    TASK_INDICES = 1 << 14, /* measured by one task: 128 KiB, read some twice from the caches */
+    CHANNELS = 64,          /* of a task that scatters, where channels are adjacent */
+    MOST_VISITS = 16        /* of a window by a pixel, for each number read or written: beyond that scattering is faster */
+};
+
+typedef struct job {
+    const fc_pool2d *g;
+    const fc_array *grad_y, *grad_x;
+    const int64_t *indices, *indices_stride;
+    const fc_kernels *kernels;
+    int64_t channels, channel_blocks; /* of a task that measures, later of one that scatters */
+    int64_t task_rows, row_blocks;
+    int threads;
+    char *scratch;
+    size_t worker_bytes;
+} job;
+
+/* ---------------------------------------------------------------- measure */
+
+/* What a worker has seen: of each row of windows the least and greatest index, of each column of windows the least and
+ * greatest column of the image, by lanes. */
+typedef struct strips {
+    int64_t *rows; /* [P][2] */
+    int64_t *least, *most; /* [Q][FC_INDEX_LANES] */
+} strips;
+
+static strips strips_of(const job *j, int worker) {
+    strips s = {.rows = (int64_t *)(void *)(j->scratch + (size_t)worker * j->worker_bytes)};
+    s.least = s.rows + 2 * j->g->p;
+    s.most = s.least + j->g->q * FC_INDEX_LANES;
+    return s;
+}
+
+static size_t strips_bytes(const fc_pool2d *g) {
+    return (size_t)(2 * g->p + 2 * g->q * FC_INDEX_LANES) * sizeof(int64_t);
+}
+
+static void clear_strips(const job *j) {
+    for (int worker = 0; worker < j->threads; worker++) {
+        const strips s = strips_of(j, worker);
+        for (int64_t p = 0; p < j->g->p; p++) s.rows[2 * p] = INT64_MAX, s.rows[2 * p + 1] = INT64_MIN;
+        for (int64_t i = 0; i < j->g->q * FC_INDEX_LANES; i++) s.least[i] = INT64_MAX, s.most[i] = INT64_MIN;
+    }
+}
+
+/* The lanes of the kernel lie along columns of windows (NCHW), or else along channels. */
+static int lanes_are_columns(const job *j) { return j->indices_stride[3] != 1 && j->indices_stride[2] == 1; }
+
+/* Some channels of one row of windows. */
+static void measure_row(const job *j, const strips *s, int64_t p, int64_t channels, const int64_t *at) {
+    const int64_t *stride = j->indices_stride, q = j->g->q;
+    fc_index_run run = {.width = j->g->w, .lanes = FC_INDEX_LANES};
+    fc_pool_divider(run.width, &run.factor, &run.shift);
+    int64_t rest; /* behind the last whole FC_INDEX_LANES */
+    if (lanes_are_columns(j)) {
+        run = (fc_index_run){.items = q / FC_INDEX_LANES, .step = FC_INDEX_LANES, .depth = channels,
+                             .depth_step = stride[3], .lanes = FC_INDEX_LANES, .width = run.width,
+                             .factor = run.factor, .shift = run.shift};
+        rest = q % FC_INDEX_LANES;
+    } else {
+        run.items = q;
+        run.step = stride[2];
+        run.lanes = stride[3] == 1 ? FC_INDEX_LANES : 1;
+        run.depth = channels / run.lanes;
+        run.depth_step = run.lanes * stride[3];
+        rest = channels % run.lanes;
+    }
+    int64_t *span = s->rows + 2 * p;
+    if (run.items > 0 && run.depth > 0) j->kernels->index_range(&run, at, span, s->least, s->most);
+    if (rest == 0) return;
+    const int64_t done = lanes_are_columns(j) ? q - rest : 0;
+    at += lanes_are_columns(j) ? done : channels - rest;
+    if (lanes_are_columns(j)) run.items = 1;
+    else run.depth = 1;
+    run.lanes = rest;
+    j->kernels->index_range(&run, at, span, s->least + done, s->most + done);
+}
+
+static void measure(void *context, int64_t index, int worker) {
+    const job *j = context;
+    const strips s = strips_of(j, worker);
+    const int64_t c = index % j->channel_blocks * j->channels, channels = FC_MIN(j->channels, j->g->c - c);
+    const int64_t p = index / j->channel_blocks % j->row_blocks * j->task_rows;
+    const int64_t n = index / j->channel_blocks / j->row_blocks;
+    for (int64_t row = p; row < FC_MIN(j->g->p, p + j->task_rows); row++)
+        measure_row(j, &s, row, channels, j->indices + fc_at(j->indices_stride, n, row, 0, c));
+}
+
+static fc_status measure_all(job *j) {
+    const fc_pool2d *g = j->g;
+    j->channels = g->c;
+    j->task_rows = FC_MAX(1, FC_MIN(g->p, TASK_INDICES / (g->q * g->c)));
+    if (lanes_are_columns(j)) { /* whole planes, as they lie in memory */
+        j->task_rows = FC_MAX(1, FC_MIN(g->p, TASK_INDICES / g->q));
+        j->channels = FC_MAX(1, FC_MIN(g->c, TASK_INDICES / (j->task_rows * g->q)));
+    }
+    j->row_blocks = fc_ceil_div(g->p, j->task_rows);
+    j->channel_blocks = fc_ceil_div(g->c, j->channels);
+    clear_strips(j);
+    return fc_parallel_for(g->n * j->row_blocks * j->channel_blocks, j->threads, measure, j);
+}
+
+/* ---------------------------------------------------------------- from strips to windows that reach a pixel */
+
+/* One strip: [low, high] of the axis is reached by window `o`. Windows come in rising order. */
+static void widen(fc_span *spans, int64_t low, int64_t high, int64_t o) {
+    for (int64_t i = low; i <= high; i++) {
+        if (spans[i].end == 0) spans[i].first = o;
+        spans[i].end = o + 1;
+    }
+}
+
+/* Least and greatest index of a row of windows, of all workers. */
+static void join_row(const job *j, int64_t p, int64_t *low, int64_t *high) {
+    *low = INT64_MAX;
+    *high = INT64_MIN;
+    for (int worker = 0; worker < j->threads; worker++) {
+        const int64_t *row = strips_of(j, worker).rows + 2 * p;
+        *low = FC_MIN(*low, row[0]);
+        *high = FC_MAX(*high, row[1]);
+    }
+}
+
+static void join_column(const job *j, int64_t q, int64_t *low, int64_t *high) {
+    const int64_t lanes = lanes_are_columns(j) ? 1 : FC_INDEX_LANES;
+    *low = INT64_MAX;
+    *high = INT64_MIN;
+    for (int worker = 0; worker < j->threads; worker++) {
+        const strips s = strips_of(j, worker);
+        for (int64_t i = q * lanes; i < (q + 1) * lanes; i++) {
+            *low = FC_MIN(*low, s.least[i]);
+            *high = FC_MAX(*high, s.most[i]);
+        }
+    }
+}
+
+static int is_bad(const job *j) {
+    for (int64_t p = 0; p < j->g->p; p++) {
+        int64_t low, high;
+        join_row(j, p, &low, &high);
+        if (low < 0 || high >= j->g->h * j->g->w) return 1;
+    }
+    return 0;
+}
+
+/* Fill in which windows reach each line and column; 0 if those are too many. */
+static int find_windows(const job *j, fc_span *rows, fc_span *columns) {
+    const fc_pool2d *g = j->g;
+    if (g->h > INT32_MAX / g->w) return 0; /* beyond what index_range divides */
+    double tall = 0, wide = 0, most = MOST_VISITS * ((double)g->h * (double)g->w + (double)g->p * (double)g->q);
+    memset(rows, 0, (size_t)g->h * sizeof *rows);
+    memset(columns, 0, (size_t)g->w * sizeof *columns);
+    for (int64_t p = 0; p < g->p && tall <= most; p++) {
+        int64_t low, high;
+        join_row(j, p, &low, &high);
+        widen(rows, low / g->w, high / g->w, p);
+        tall += (double)(high / g->w - low / g->w + 1);
+    }
+    for (int64_t q = 0; q < g->q && wide <= most; q++) {
+        int64_t low, high;
+        join_column(j, q, &low, &high);
+        widen(columns, low, high, q);
+        wide += (double)(high - low + 1);
+    }
+    if (tall > most || wide > most) return 0;
+    tall = wide = 0;
+    for (int64_t h = 0; h < g->h; h++) tall += (double)(rows[h].end - rows[h].first);
+    for (int64_t w = 0; w < g->w; w++) wide += (double)(columns[w].end - columns[w].first);
+    return tall * wide <= most;
+}
+
+/* ---------------------------------------------------------------- scatter */
+
+/* The image and the channels of a task. */
+typedef struct task {
+    int64_t n, c, channels;
+} task;
+
+/* Rows of adjacent pixels are cleared in one stroke. */
+static void zero_plane(const job *j, const task *t) {
+    const int64_t size = j->kernels->element_size, *stride = j->grad_x->stride;
+    const int whole_rows = stride[3] == 1 && stride[2] == t->channels;
+    for (int64_t h = 0; h < j->g->h; h++) {
+        char *row = (char *)j->grad_x->data + fc_at(stride, t->n, h, 0, t->c) * size;
+        if (whole_rows) {
+            memset(row, 0, (size_t)(j->g->w * t->channels * size));
+            continue;
+        }
+        for (int64_t w = 0; w < j->g->w; w++, row += stride[2] * size)
+            for (int64_t c = 0; c < (stride[3] == 1 ? 1 : t->channels); c++)
+                memset(row + c * stride[3] * size, 0, (size_t)(stride[3] == 1 ? t->channels * size : size));
+    }
+}
+
+/* One window: grad_y of each channel is added to the pixel that won. `size` is a constant after inlining. Indices are
+ * checked again: another thread may have changed them since. */
+FC_INLINE void scatter_window(const size_t size, const job *j, const task *t, const int64_t *at, int64_t from,
+                              int64_t to, int flat) {
+    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, step = j->indices_stride[3];
+    const int64_t w = j->g->w, pixels = j->g->h * w;
+    for (int64_t c = 0; c < t->channels; c++) {
+        const int64_t place = at[c * step];
+        if (place < 0 || place >= pixels) continue;
+        const int64_t pixel = flat ? place * xs[2] : place / w * xs[1] + place % w * xs[2];
+        const int64_t winner = to + pixel + c * xs[3], source = from + c * ys[3];
+        if (size == sizeof(float)) ((float *)j->grad_x->data)[winner] += ((const float *)j->grad_y->data)[source];
+        else ((double *)j->grad_x->data)[winner] += ((const double *)j->grad_y->data)[source];
+    }
+}
+
+static void scatter(void *context, int64_t index, int worker) {
+    (void)worker;
+    const job *j = context;
+    const fc_pool2d *g = j->g;
+    const int64_t first = index % j->channel_blocks * j->channels;
+    const task t = {.n = index / j->channel_blocks, .c = first, .channels = FC_MIN(j->channels, g->c - first)};
+    const int64_t *xs = j->grad_x->stride, to = t.n * xs[0] + t.c * xs[3];
+    const int flat = xs[1] == g->w * xs[2]; /* an index is an offset: no division */
+    zero_plane(j, &t);
+    for (int64_t p = 0; p < g->p; p++)
+        for (int64_t q = 0; q < g->q; q++) {
+            const int64_t *at = j->indices + fc_at(j->indices_stride, t.n, p, q, t.c);
+            const int64_t from = fc_at(j->grad_y->stride, t.n, p, q, t.c);
+            if (j->kernels->element_size == sizeof(float)) scatter_window(sizeof(float), j, &t, at, from, to, flat);
+            else scatter_window(sizeof(double), j, &t, at, from, to, flat);
+        }
+}
+
+static fc_status scatter_all(job *j) {
+    j->channels = j->grad_x->stride[3] == 1 ? FC_MIN(CHANNELS, j->g->c) : 1;
+    j->channel_blocks = fc_ceil_div(j->g->c, j->channels);
+    return fc_parallel_for(j->g->n * j->channel_blocks, j->threads, scatter, j);
+}
+
+/* ---------------------------------------------------------------- entry point */
+
+static fc_status run(job *j, fc_span *rows, fc_span *columns) {
+    const fc_status status = measure_all(j);
+    if (status != FC_OK) return status;
+    if (is_bad(j)) return FC_BAD_INDEX;
+    fc_unpool u = {.g = j->g, .grad_y = j->grad_y, .grad_x = j->grad_x, .indices = j->indices,
+                   .indices_stride = j->indices_stride, .rows = rows, .columns = columns};
+    if (find_windows(j, rows, columns) && fc_unpool_plan(&u, FC_UNPOOL_BYTES))
+        return fc_unpool_run_tasks(&u, j->threads, j->scratch);
+    return scatter_all(j);
+}
+
+fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const int64_t *indices,
+                                 const int64_t indices_stride[4], const fc_array *grad_x) {
+    if (!fc_is_compute_type(grad_x->dtype) || grad_y->dtype != grad_x->dtype) return FC_BAD_DTYPE;
+    if (g->n == 0) return FC_OK;
+    const double work = (double)g->n * (double)g->c * ((double)g->h * (double)g->w + (double)g->p * (double)g->q);
+    job j = {.g = g, .grad_y = grad_y, .grad_x = grad_x, .indices = indices, .indices_stride = indices_stride,
+             .kernels = fc_kernels_for(grad_x->dtype), .threads = fc_threads_for(INT64_MAX, work)};
+    j.worker_bytes = FC_ALIGN_UP(FC_MAX(strips_bytes(g), (size_t)FC_UNPOOL_BYTES));
+    const size_t windows_bytes = FC_ALIGN_UP((size_t)(g->h + g->w) * sizeof(fc_span));
+    char *memory = fc_scratch_take(windows_bytes + (size_t)j.threads * j.worker_bytes);
+    if (memory == NULL) return FC_NO_MEMORY;
+    fc_span *rows = (fc_span *)(void *)memory;
+    j.scratch = memory + windows_bytes;
+    const fc_status status = run(&j, rows, rows + g->h);
+    fc_scratch_give_back(memory);
+    return status;
+}
