@@ -5,7 +5,8 @@
  *   measure   every index is checked, and for each row and column of windows it is noted which lines and columns of the
  *             image their indices lie in: indices of a pooling lie in narrow strips
  *   unpool    where they do, each pixel adds up the windows in whose strips it lies (unpool.h)
- *   scatter   where they do not, each window adds its gradient to the pixel that its index names
+ *   scatter   where they do not, or channels are not adjacent, each window adds its gradient to the pixel that its index
+ *             names: one number at a time, but 16 of them in transposing both ways cost twice as much
  *
  * Both add in the order of the windows: the same bits. */
 #include <stdatomic.h>
@@ -20,9 +21,10 @@
 #include "unpool.h"
 
 enum {
-    TASK_INDICES = 1 << 14, /* measured by one task: 128 KiB, read some twice from the caches */
-    CHANNELS = 64,          /* of a task that scatters, where channels are adjacent */
-    MOST_VISITS = 16        /* of a window by a pixel, for each number read or written: beyond that scattering is faster */
+    TASK_INDICES = 1 << 14,   /* measured by one task: 128 KiB, read some twice from the caches */
+    CHANNELS = 64,            /* of a task that scatters, where channels are adjacent */
+    PLANE_ELEMENTS = 1 << 12, /* of planes: cleared, they stay in L1 until gradients are added */
+    MOST_VISITS = 16          /* of a window by a pixel, for each number read or written: beyond that scattering is faster */
 };
 
 typedef struct job {
@@ -30,8 +32,9 @@ typedef struct job {
     const fc_array *grad_y, *grad_x;
     const int64_t *indices, *indices_stride;
     const fc_kernels *kernels;
-    int64_t channels, channel_blocks; /* of a task that measures, later of one that scatters */
-    int64_t task_rows, row_blocks;
+    int64_t task_rows, row_blocks;    /* of a task that measures */
+    int64_t channels, channel_blocks; /* of a task that scatters */
+    atomic_int bad_index;
     int threads;
     char *scratch;
     size_t worker_bytes;
@@ -65,61 +68,31 @@ static void clear_strips(const job *j) {
     }
 }
 
-/* The lanes of the kernel lie along columns of windows (NCHW), or else along channels. */
-static int lanes_are_columns(const job *j) { return j->indices_stride[3] != 1 && j->indices_stride[2] == 1; }
-
-/* Some channels of one row of windows. */
-static void measure_row(const job *j, const strips *s, int64_t p, int64_t channels, const int64_t *at) {
-    const int64_t *stride = j->indices_stride, q = j->g->q;
-    fc_index_run run = {.width = j->g->w, .lanes = FC_INDEX_LANES};
+/* One row of windows. Lanes lie along channels. */
+static void measure_row(const job *j, const strips *s, int64_t p, const int64_t *at) {
+    fc_index_run run = {.items = j->g->q, .step = j->indices_stride[2], .depth = j->g->c / FC_INDEX_LANES,
+                        .depth_step = FC_INDEX_LANES, .lanes = FC_INDEX_LANES, .width = j->g->w};
     fc_pool_divider(run.width, &run.factor, &run.shift);
-    int64_t rest; /* behind the last whole FC_INDEX_LANES */
-    if (lanes_are_columns(j)) {
-        run = (fc_index_run){.items = q / FC_INDEX_LANES, .step = FC_INDEX_LANES, .depth = channels,
-                             .depth_step = stride[3], .lanes = FC_INDEX_LANES, .width = run.width,
-                             .factor = run.factor, .shift = run.shift};
-        rest = q % FC_INDEX_LANES;
-    } else {
-        run.items = q;
-        run.step = stride[2];
-        run.lanes = stride[3] == 1 ? FC_INDEX_LANES : 1;
-        run.depth = channels / run.lanes;
-        run.depth_step = run.lanes * stride[3];
-        rest = channels % run.lanes;
-    }
-    int64_t *span = s->rows + 2 * p;
-    if (run.items > 0 && run.depth > 0) j->kernels->index_range(&run, at, span, s->least, s->most);
-    if (rest == 0) return;
-    const int64_t done = lanes_are_columns(j) ? q - rest : 0;
-    at += lanes_are_columns(j) ? done : channels - rest;
-    if (lanes_are_columns(j)) run.items = 1;
-    else run.depth = 1;
-    run.lanes = rest;
-    j->kernels->index_range(&run, at, span, s->least + done, s->most + done);
+    j->kernels->index_range(&run, at, s->rows + 2 * p, s->least, s->most);
+    run.lanes = j->g->c % FC_INDEX_LANES;
+    run.depth = 1;
+    if (run.lanes > 0) j->kernels->index_range(&run, at + j->g->c - run.lanes, s->rows + 2 * p, s->least, s->most);
 }
 
 static void measure(void *context, int64_t index, int worker) {
     const job *j = context;
     const strips s = strips_of(j, worker);
-    const int64_t c = index % j->channel_blocks * j->channels, channels = FC_MIN(j->channels, j->g->c - c);
-    const int64_t p = index / j->channel_blocks % j->row_blocks * j->task_rows;
-    const int64_t n = index / j->channel_blocks / j->row_blocks;
+    const int64_t n = index / j->row_blocks, p = index % j->row_blocks * j->task_rows;
     for (int64_t row = p; row < FC_MIN(j->g->p, p + j->task_rows); row++)
-        measure_row(j, &s, row, channels, j->indices + fc_at(j->indices_stride, n, row, 0, c));
+        measure_row(j, &s, row, j->indices + fc_at(j->indices_stride, n, row, 0, 0));
 }
 
 static fc_status measure_all(job *j) {
     const fc_pool2d *g = j->g;
-    j->channels = g->c;
     j->task_rows = FC_MAX(1, FC_MIN(g->p, TASK_INDICES / (g->q * g->c)));
-    if (lanes_are_columns(j)) { /* whole planes, as they lie in memory */
-        j->task_rows = FC_MAX(1, FC_MIN(g->p, TASK_INDICES / g->q));
-        j->channels = FC_MAX(1, FC_MIN(g->c, TASK_INDICES / (j->task_rows * g->q)));
-    }
     j->row_blocks = fc_ceil_div(g->p, j->task_rows);
-    j->channel_blocks = fc_ceil_div(g->c, j->channels);
     clear_strips(j);
-    return fc_parallel_for(g->n * j->row_blocks * j->channel_blocks, j->threads, measure, j);
+    return fc_parallel_for(g->n * j->row_blocks, j->threads, measure, j);
 }
 
 /* ---------------------------------------------------------------- from strips to windows that reach a pixel */
@@ -144,12 +117,11 @@ static void join_row(const job *j, int64_t p, int64_t *low, int64_t *high) {
 }
 
 static void join_column(const job *j, int64_t q, int64_t *low, int64_t *high) {
-    const int64_t lanes = lanes_are_columns(j) ? 1 : FC_INDEX_LANES;
     *low = INT64_MAX;
     *high = INT64_MIN;
     for (int worker = 0; worker < j->threads; worker++) {
         const strips s = strips_of(j, worker);
-        for (int64_t i = q * lanes; i < (q + 1) * lanes; i++) {
+        for (int64_t i = q * FC_INDEX_LANES; i < (q + 1) * FC_INDEX_LANES; i++) {
             *low = FC_MIN(*low, s.least[i]);
             *high = FC_MAX(*high, s.most[i]);
         }
@@ -198,6 +170,52 @@ typedef struct task {
     int64_t n, c, channels;
 } task;
 
+static task task_at(const job *j, int64_t index) {
+    const int64_t c = index % j->channel_blocks * j->channels;
+    return (task){.n = index / j->channel_blocks, .c = c, .channels = FC_MIN(j->channels, j->g->c - c)};
+}
+
+/* Whether the planes of an array are without gaps, and those of the channels follow each other. */
+static int is_plane(const int64_t stride[4], int64_t rows, int64_t columns) {
+    return (columns == 1 || stride[2] == 1) && (rows == 1 || stride[1] == columns);
+}
+
+static int planes_meet(const int64_t stride[4], int64_t rows, int64_t columns) {
+    return is_plane(stride, rows, columns) && stride[3] == rows * columns;
+}
+
+/* Whether `count` adjacent indices lie in an image of so many pixels. */
+static int inside(const job *j, const int64_t *at, int64_t count, int64_t pixels) {
+    int64_t span[2] = {0, 0}, unused[2][FC_INDEX_LANES] = {{0}};
+    fc_index_run run = {.items = 1, .depth = count / FC_INDEX_LANES, .depth_step = FC_INDEX_LANES,
+                        .lanes = FC_INDEX_LANES, .width = 1};
+    if (run.depth > 0) j->kernels->index_range(&run, at, span, unused[0], unused[1]);
+    for (int64_t i = count - count % FC_INDEX_LANES; i < count; i++) {
+        span[0] = FC_MIN(span[0], at[i]);
+        span[1] = FC_MAX(span[1], at[i]);
+    }
+    return span[0] >= 0 && span[1] < pixels;
+}
+
+static void check_indices(void *context, int64_t index, int worker) {
+    (void)worker;
+    job *j = context;
+    const fc_pool2d *g = j->g;
+    const task t = task_at(j, index);
+    const int64_t *stride = j->indices_stride, pixels = g->h * g->w;
+    const int64_t run = stride[2] == 1 ? g->q : 1; /* adjacent indices */
+    int good = 1;
+    if (planes_meet(stride, g->p, g->q)) {
+        good = inside(j, j->indices + fc_at(stride, t.n, 0, 0, t.c), t.channels * g->p * g->q, pixels);
+    } else {
+        for (int64_t i = 0; i < t.channels * g->p * g->q; i += run) {
+            const int64_t c = t.c + i / g->q / g->p, p = i / g->q % g->p;
+            good &= inside(j, j->indices + fc_at(stride, t.n, p, i % g->q, c), run, pixels);
+        }
+    }
+    if (!good) atomic_store(&j->bad_index, 1);
+}
+
 /* Rows of adjacent pixels are cleared in one stroke. */
 static void zero_plane(const job *j, const task *t) {
     const int64_t size = j->kernels->element_size, *stride = j->grad_x->stride;
@@ -234,8 +252,7 @@ static void scatter(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
     const fc_pool2d *g = j->g;
-    const int64_t first = index % j->channel_blocks * j->channels;
-    const task t = {.n = index / j->channel_blocks, .c = first, .channels = FC_MIN(j->channels, g->c - first)};
+    const task t = task_at(j, index);
     const int64_t *xs = j->grad_x->stride, to = t.n * xs[0] + t.c * xs[3];
     const int flat = xs[1] == g->w * xs[2]; /* an index is an offset: no division */
     zero_plane(j, &t);
@@ -248,15 +265,53 @@ static void scatter(void *context, int64_t index, int worker) {
         }
 }
 
+/* Planes without gaps (NCHW): one loop over the windows of each. */
+FC_INLINE void scatter_plane(const size_t size, int64_t windows, const int64_t *at, const void *y, void *x,
+                             int64_t pixels) {
+    for (int64_t i = 0; i < windows; i++) {
+        const uint64_t place = (uint64_t)at[i];
+        if (place >= (uint64_t)pixels) continue;
+        if (size == sizeof(float)) ((float *)x)[place] += ((const float *)y)[i];
+        else ((double *)x)[place] += ((const double *)y)[i];
+    }
+}
+
+static void scatter_planes(void *context, int64_t index, int worker) {
+    (void)worker;
+    const job *j = context;
+    const fc_pool2d *g = j->g;
+    const task t = task_at(j, index);
+    const int64_t size = j->kernels->element_size, windows = g->p * g->q, pixels = g->h * g->w;
+    const int64_t cleared = planes_meet(j->grad_x->stride, g->h, g->w) ? t.channels : 1; /* planes at a time */
+    for (int64_t c = t.c; c < t.c + t.channels; c++) {
+        char *x = (char *)j->grad_x->data + fc_at(j->grad_x->stride, t.n, 0, 0, c) * size;
+        const char *y = (const char *)j->grad_y->data + fc_at(j->grad_y->stride, t.n, 0, 0, c) * size;
+        const int64_t *at = j->indices + fc_at(j->indices_stride, t.n, 0, 0, c);
+        if ((c - t.c) % cleared == 0) memset(x, 0, (size_t)(cleared * pixels * size));
+        if (size == sizeof(float)) scatter_plane(sizeof(float), windows, at, y, x, pixels);
+        else scatter_plane(sizeof(double), windows, at, y, x, pixels);
+    }
+}
+
 static fc_status scatter_all(job *j) {
-    j->channels = j->grad_x->stride[3] == 1 ? FC_MIN(CHANNELS, j->g->c) : 1;
-    j->channel_blocks = fc_ceil_div(j->g->c, j->channels);
-    return fc_parallel_for(j->g->n * j->channel_blocks, j->threads, scatter, j);
+    const fc_pool2d *g = j->g;
+    const int planes = is_plane(j->grad_x->stride, g->h, g->w) && is_plane(j->grad_y->stride, g->p, g->q) &&
+                       is_plane(j->indices_stride, g->p, g->q);
+    j->channels = j->grad_x->stride[3] == 1 ? FC_MIN(CHANNELS, g->c) : 1;
+    if (planes) j->channels = FC_MAX(1, FC_MIN(g->c, PLANE_ELEMENTS / (g->h * g->w)));
+    j->channel_blocks = fc_ceil_div(g->c, j->channels);
+    const int64_t tasks = g->n * j->channel_blocks;
+    const fc_status status = fc_parallel_for(tasks, j->threads, check_indices, j);
+    if (status != FC_OK) return status;
+    if (atomic_load(&j->bad_index)) return FC_BAD_INDEX;
+    return fc_parallel_for(tasks, j->threads, planes ? scatter_planes : scatter, j);
 }
 
 /* ---------------------------------------------------------------- entry point */
 
 static fc_status run(job *j, fc_span *rows, fc_span *columns) {
+    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride;
+    if (j->g->c > 1 && (xs[3] != 1 || ys[3] != 1 || j->indices_stride[3] != 1)) return scatter_all(j);
     const fc_status status = measure_all(j);
     if (status != FC_OK) return status;
     if (is_bad(j)) return FC_BAD_INDEX;
@@ -274,7 +329,7 @@ fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
     const double work = (double)g->n * (double)g->c * ((double)g->h * (double)g->w + (double)g->p * (double)g->q);
     job j = {.g = g, .grad_y = grad_y, .grad_x = grad_x, .indices = indices, .indices_stride = indices_stride,
              .kernels = fc_kernels_for(grad_x->dtype), .threads = fc_threads_for(INT64_MAX, work)};
-    j.worker_bytes = FC_ALIGN_UP(FC_MAX(strips_bytes(g), (size_t)FC_UNPOOL_BYTES));
+    j.worker_bytes = FC_ALIGN_UP(strips_bytes(g));
     const size_t windows_bytes = FC_ALIGN_UP((size_t)(g->h + g->w) * sizeof(fc_span));
     char *memory = fc_scratch_take(windows_bytes + (size_t)j.threads * j.worker_bytes);
     if (memory == NULL) return FC_NO_MEMORY;

@@ -37,7 +37,7 @@ static void plan_tasks(job *j) {
     j->channels = g->c;
     if (!j->in_place) {
         const int64_t pixels = lines_for(g, 1) * g->w;
-        j->channels = FC_MAX(1, FC_MIN(FC_MIN(g->c, 2 * j->kernels->vl), LINE_ELEMENTS / pixels));
+        j->channels = FC_MAX(1, FC_MIN(FC_MIN(g->c, 4 * j->kernels->vl), LINE_ELEMENTS / pixels));
     }
     j->rows = FC_MAX(1, FC_MIN(g->p, TASK_ELEMENTS / (g->q * j->channels)));
     while (!j->in_place && j->rows > 1 && lines_for(g, j->rows) * g->w * j->channels > LINE_ELEMENTS) j->rows /= 2;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Tasks are image x block of lines x block of channels. Where channels are adjacent the kernel reads and writes the
- * arrays themselves; elsewhere (NCHW) what a task reads is packed with adjacent channels and its lines are copied out. */
+ * arrays themselves; elsewhere (averages in NCHW) what a task reads is packed with adjacent channels and its lines are
+ * copied out. */
 #include "unpool.h"
 
 #include "../base/compiler.h"
@@ -35,22 +36,21 @@ static size_t lay_out(fc_unpool *u, int64_t lines, int64_t channels) {
         rows = FC_MAX(rows, reaching.end - reaching.first);
     }
     const size_t size = (size_t)u->kernels->element_size, windows = (size_t)(rows * g->q * channels);
-    const int packed = !u->in_place, average = u->indices == NULL;
+    const int packed = !u->in_place;
     u->y_at = packed ? FC_ALIGN_UP((size_t)(lines * g->w * channels) * size) : 0;
     u->shares_at = u->y_at + (packed ? FC_ALIGN_UP(windows * size) : 0);
-    u->indices_at = u->shares_at + (average ? FC_ALIGN_UP(windows * size) : 0);
-    u->worker_bytes = u->indices_at + (packed && !average ? FC_ALIGN_UP(windows * sizeof(int64_t)) : 0);
+    u->worker_bytes = u->shares_at + (u->indices == NULL ? FC_ALIGN_UP(windows * size) : 0);
     return u->worker_bytes;
 }
 
 int fc_unpool_plan(fc_unpool *u, size_t bytes) {
     const fc_pool2d *g = u->g;
-    const int64_t adjacent = g->c == 1 || (u->grad_x->stride[3] == 1 && u->grad_y->stride[3] == 1 &&
-                                           (u->indices == NULL || u->indices_stride[3] == 1));
+    const int adjacent = g->c == 1 || (u->grad_x->stride[3] == 1 && u->grad_y->stride[3] == 1);
+    const int index_adjacent = u->indices == NULL || g->c == 1 || u->indices_stride[3] == 1;
     u->kernels = fc_kernels_for(u->grad_x->dtype);
-    u->index_kernels = fc_kernels_for(FC_FLOAT64);
-    u->in_place = adjacent && u->grad_y->dtype == u->grad_x->dtype;
-    u->channels = u->in_place ? g->c : FC_MIN(g->c, 2 * u->kernels->vl);
+    u->in_place = adjacent && index_adjacent && u->grad_y->dtype == u->grad_x->dtype;
+    if (u->indices != NULL && !u->in_place) return 0;
+    u->channels = u->in_place ? g->c : FC_MIN(g->c, 4 * u->kernels->vl);
     u->task_rows = FC_MAX(1, FC_MIN(g->h, TASK_ELEMENTS / (g->w * u->channels)));
     while (lay_out(u, u->task_rows, u->channels) > bytes) {
         if (u->task_rows > 1) u->task_rows = fc_ceil_div(u->task_rows, 2);
@@ -90,8 +90,7 @@ static operands read_operands(const fc_unpool *u, int64_t n, fc_span rows, int64
     const fc_pool2d *g = u->g;
     const int64_t size = u->kernels->element_size, *ys = u->grad_y->stride, *is = u->indices_stride;
     const int64_t packed_row = g->q * channels;
-    operands o = {.y = memory + u->y_at, .y_row = packed_row, .y_column = channels, .indices_row = packed_row,
-                  .indices_column = channels};
+    operands o = {.y = memory + u->y_at, .y_row = packed_row, .y_column = channels};
     if (u->in_place) {
         o = (operands){.y = (const char *)u->grad_y->data + fc_at(ys, n, rows.first, 0, c) * size, .y_row = ys[1],
                        .y_column = ys[2]};
@@ -103,13 +102,6 @@ static operands read_operands(const fc_unpool *u, int64_t n, fc_span rows, int64
     } else {
         const fc_reader y = {.array = *u->grad_y, .to = u->grad_x->dtype, .kernels = u->kernels};
         fc_pool_read_lines(&y, g->q, n, rows.first, rows.end - rows.first, c, channels, memory + u->y_at);
-        if (u->indices != NULL) {
-            const fc_reader indices = {.array = fc_pool_indices(u->indices, is), .to = FC_FLOAT64,
-                                       .kernels = u->index_kernels};
-            o.indices = (const int64_t *)(const void *)(memory + u->indices_at);
-            fc_pool_read_lines(&indices, g->q, n, rows.first, rows.end - rows.first, c, channels,
-                               memory + u->indices_at);
-        }
     }
     if (u->indices == NULL) {
         divide(u, rows, channels, o.y, o.y_row, o.y_column, memory + u->shares_at);
@@ -136,17 +128,21 @@ static void run_task(void *context, int64_t index, int worker) {
     const fc_span rows = rows_reaching(u, line, lines);
     const operands o = read_operands(u, n, rows, c, channels, memory);
     const int64_t size = u->kernels->element_size, *xs = u->grad_x->stride;
-    for (int64_t h = line; h < line + lines; h++) {
+    for (int64_t h = line; h < line + lines;) {
         const fc_span own = u->rows[h];
+        const int two = h + 1 < line + lines && u->rows[h + 1].first == own.first && u->rows[h + 1].end == own.end;
         const int64_t skipped = own.first < own.end ? own.first - rows.first : 0;
-        const fc_unpool_run run = {.pixels = g->w, .channels = channels, .x_step = u->in_place ? xs[2] : channels,
-                                   .rows = FC_MAX(0, own.end - own.first), .columns = u->columns, .y_row = o.y_row,
-                                   .y_column = o.y_column, .indices_row = o.indices_row,
-                                   .indices_column = o.indices_column, .index = h * g->w,
+        const fc_unpool_run run = {.lines = 1 + two, .pixels = g->w, .channels = channels,
+                                   .x_line = u->in_place ? xs[1] : g->w * channels,
+                                   .x_step = u->in_place ? xs[2] : channels, .rows = FC_MAX(0, own.end - own.first),
+                                   .columns = u->columns, .y_row = o.y_row, .y_column = o.y_column,
+                                   .indices_row = o.indices_row, .indices_column = o.indices_column,
+                                   .index = h * g->w, .index_line = g->w,
                                    .indices = o.indices == NULL ? NULL : o.indices + skipped * o.indices_row};
         char *x = u->in_place ? (char *)u->grad_x->data + fc_at(xs, n, h, 0, c) * size
                               : memory + (h - line) * g->w * channels * size;
         u->kernels->unpool(&run, x, o.y + skipped * o.y_row * size);
+        h += run.lines;
     }
     if (!u->in_place) fc_pool_write_lines(u->kernels, memory, u->grad_x, g->w, n, line, lines, c, channels);
 }

@@ -13,15 +13,16 @@ typedef struct fc_unpool {
     const int64_t *indices, *indices_stride; /* of a maximum; NULL: an average, whose divisors follow from g */
     const fc_span *rows, *columns;           /* for each line and column of the image the windows that may reach it */
     /* written by fc_unpool_plan: */
-    const fc_kernels *kernels, *index_kernels;
+    const fc_kernels *kernels;
     int in_place;
     int64_t task_rows, row_blocks, channels, channel_blocks;
-    size_t worker_bytes, y_at, shares_at, indices_at;
+    size_t worker_bytes, y_at, shares_at;
 } fc_unpool;
 
 enum { FC_UNPOOL_BYTES = 1 << 19 }; /* scratch of a worker, where less would do no good: a quarter of a 2 MiB L2 */
 
-/* Cut the work into tasks whose scratch is at most `bytes` a worker; 0 if that cannot be. */
+/* Cut the work into tasks whose scratch is at most `bytes` a worker; 0 if that cannot be, or if indices are given and
+ * channels are not adjacent: packing the indices costs more than adding numbers one by one. */
 int fc_unpool_plan(fc_unpool *u, size_t bytes);
 
 /* Run the tasks; `scratch` has worker_bytes for each thread. */

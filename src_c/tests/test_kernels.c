@@ -125,7 +125,7 @@ static void test_pool(const pair *p) {
 static void test_unpool_shape(const pair *p, int64_t channels, int64_t rows, int64_t columns) {
     enum { PIXELS = 5 };
     const int64_t pitch = channels + 1, row = columns * pitch + 2;
-    const size_t x_size = (size_t)((PIXELS - 1) * pitch + channels), y_size = (size_t)(rows * row + channels);
+    const size_t x_size = (size_t)((2 * PIXELS - 1) * pitch + channels), y_size = (size_t)(rows * row + channels);
     void *x = new_poisoned(p->dtype, x_size), *expected = new_poisoned(p->dtype, x_size);
     void *y = new_array(p->dtype, y_size);
     int64_t *indices = malloc(y_size * sizeof *indices);
@@ -134,8 +134,10 @@ static void test_unpool_shape(const pair *p, int64_t channels, int64_t rows, int
     for (int i = 0; i < PIXELS; i++) {
         reach[i].first = random_between(0, columns);
         reach[i].end = random_between(reach[i].first, columns);
+        if (i > 0 && random_between(0, 1)) reach[i] = reach[i - 1];
     }
-    fc_unpool_run run = {.pixels = PIXELS, .channels = channels, .x_step = pitch, .rows = rows, .columns = reach,
+    fc_unpool_run run = {.lines = 1 + (channels + rows) % 2, .pixels = PIXELS, .channels = channels,
+                         .x_line = PIXELS * pitch, .x_step = pitch, .index_line = 2, .rows = rows, .columns = reach,
                          .y_row = row, .y_column = pitch, .indices_row = row, .indices_column = pitch, .index = 1};
     for (int indexed = 0; indexed < 2; indexed++) {
         run.indices = indexed ? indices : NULL;

@@ -39,21 +39,22 @@ typedef struct fc_span {
     int64_t first, end;
 } fc_span;
 
-/* A row of input pixels and the windows that reach it: window rows [0, rows), for pixel i the columns[i] of them. */
+/* One or two lines of input pixels and the windows that reach them: of window rows [0, rows), for pixel i the columns[i].
+ * Where windows do not overlap, two lines have the same windows, which are then read once. */
 typedef struct fc_unpool_run {
-    int64_t pixels, channels;
-    ptrdiff_t x_step;
+    int64_t lines, pixels, channels;
+    ptrdiff_t x_line, x_step;
     int64_t rows;
     const fc_span *columns;
     ptrdiff_t y_row, y_column;
     const int64_t *indices; /* NULL: every window has its share in each of its pixels */
     ptrdiff_t indices_row, indices_column;
-    int64_t index; /* of pixel 0; those of the others follow */
+    int64_t index, index_line; /* of pixel 0, those of the line's others follow; from line to line */
 } fc_unpool_run;
 
-/* x[i*x_step + j] = the sum, in row-major order of the windows (p, q), of y[p*y_row + q*y_column + j], where indices are
- * given of those with indices[p*indices_row + q*indices_column + j] == index + i. The gradient of a pooling seen from
- * the pixels: each is written once, by whom it belongs to. */
+/* x[k*x_line + i*x_step + j] = the sum, in row-major order of the windows (p, q), of y[p*y_row + q*y_column + j], where
+ * indices are given of those with indices[p*indices_row + q*indices_column + j] == index + k*index_line + i. The gradient
+ * of a pooling seen from the pixels: each is written once, by whom it belongs to. */
 typedef void (*fc_unpool_fn)(const fc_unpool_run *run, void *x, const void *y);
 
 enum { FC_INDEX_LANES = 8 };

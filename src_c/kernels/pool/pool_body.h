@@ -158,44 +158,70 @@ FC_INLINE F(m) F(same_some)(const int64_t *indices, int64_t place, int n) {
     return F(same)(lanes, place);
 }
 
-FC_INLINE void F(unpool_vectors)(const fc_unpool_run *run, const fc_span *columns, const int vectors, const int indexed,
-                                 T *x, const T *y, const int64_t *indices, int64_t place, int n) {
-    F(v) sum[F(WIDE)];
+/* A block of `side` x `side` pixels with the same windows; `vectors` of n channels. */
+FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const int vectors, const int indexed,
+                               const fc_span *columns, int64_t place, T *x, const T *y, const int64_t *indices, int n) {
+    F(v) sum[2][2][F(WIDE)];
     FC_UNROLL
-    for (int l = 0; l < vectors; l++) sum[l] = F(zero)();
+    for (int k = 0; k < side * side * vectors; k++) sum[k / vectors / side][k / vectors % side][k % vectors] = F(zero)();
     for (int64_t p = 0; p < run->rows; p++)
         for (int64_t q = columns->first; q < columns->end; q++) {
             const T *from = y + p * run->y_row + q * run->y_column;
             const int64_t *at = indexed ? indices + p * run->indices_row + q * run->indices_column : NULL;
             FC_UNROLL
             for (int l = 0; l < vectors; l++) {
-                const F(v) more = F(add)(sum[l], F(load_some)(from + l * F(VL), n));
-                sum[l] = indexed ? F(pick)(F(same_some)(at + l * F(VL), place, n), more, sum[l]) : more;
+                const F(v) more = F(load_some)(from + l * F(VL), n);
+                FC_UNROLL
+                for (int k = 0; k < side * side; k++) {
+                    F(v) *to = &sum[k / side][k % side][l];
+                    const F(v) added = F(add)(*to, more);
+                    const int64_t own = place + k / side * run->index_line + k % side;
+                    *to = indexed ? F(pick)(F(same_some)(at + l * F(VL), own, n), added, *to) : added;
+                }
             }
         }
     FC_UNROLL
-    for (int l = 0; l < vectors; l++) F(store_some)(x + l * F(VL), sum[l], n);
+    for (int k = 0; k < side * side; k++) {
+        FC_UNROLL
+        for (int l = 0; l < vectors; l++)
+            F(store_some)(x + k / side * run->x_line + k % side * run->x_step + l * F(VL), sum[k / side][k % side][l], n);
+    }
 }
 
-FC_INLINE void F(unpool_pixels)(const fc_unpool_run *run, const int indexed, T *x, const T *y) {
-    const int64_t *at = run->indices;
-    for (int64_t i = 0; i < run->pixels; i++, x += run->x_step) {
+/* All channels of a block, as many vectors at a time as the registers hold sums for. */
+FC_INLINE void F(unpool_channels)(const fc_unpool_run *run, const int side, const int indexed, const fc_span *columns,
+                                  int64_t place, T *x, const T *y) {
+    const int wide = side == 1 ? F(WIDE) : 2;
+    const int64_t *at = indexed ? run->indices : NULL;
+    int64_t j = 0;
+    for (; j + wide * F(VL) <= run->channels; j += wide * F(VL))
+        F(unpool_block)(run, side, wide, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL, F(VL));
+    for (; j + F(VL) <= run->channels; j += F(VL))
+        F(unpool_block)(run, side, 1, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL, F(VL));
+    if (j < run->channels)
+        F(unpool_block)(run, side, 1, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL,
+                        (int)(run->channels - j));
+}
+
+FC_INLINE void F(unpool_lines)(const fc_unpool_run *run, const int indexed, T *x, const T *y) {
+    for (int64_t i = 0; i < run->pixels; i++) {
         const fc_span *columns = run->columns + i;
-        const int64_t place = run->index + i;
-        int64_t j = 0;
-        for (; j + F(WIDE) * F(VL) <= run->channels; j += F(WIDE) * F(VL))
-            F(unpool_vectors)(run, columns, F(WIDE), indexed, x + j, y + j, indexed ? at + j : NULL, place, F(VL));
-        for (; j + F(VL) <= run->channels; j += F(VL))
-            F(unpool_vectors)(run, columns, 1, indexed, x + j, y + j, indexed ? at + j : NULL, place, F(VL));
-        if (j < run->channels)
-            F(unpool_vectors)(run, columns, 1, indexed, x + j, y + j, indexed ? at + j : NULL, place,
-                              (int)(run->channels - j));
+        const int two = run->lines == 2 && i + 1 < run->pixels && columns[0].first == columns[1].first &&
+                        columns[0].end == columns[1].end;
+        if (two) {
+            F(unpool_channels)(run, 2, indexed, columns, run->index + i, x + i * run->x_step, y);
+            i++;
+            continue;
+        }
+        for (int64_t k = 0; k < run->lines; k++)
+            F(unpool_channels)(run, 1, indexed, columns, run->index + k * run->index_line + i,
+                               x + k * run->x_line + i * run->x_step, y);
     }
 }
 
 static void F(unpool)(const fc_unpool_run *run, void *x, const void *y) {
-    if (run->indices == NULL) F(unpool_pixels)(run, 0, x, y);
-    else F(unpool_pixels)(run, 1, x, y);
+    if (run->indices == NULL) F(unpool_lines)(run, 0, x, y);
+    else F(unpool_lines)(run, 1, x, y);
 }
 
 /* Indices are 64 bits wide whatever the numbers are. `n` of the VL_f64 lanes are there. */
