@@ -7,6 +7,7 @@ layer here has to keep its argument.
 
 import numpy as np
 
+from fastconv import _core
 from fastconv.arguments import number
 from fastconv.layers.base import Layer
 
@@ -93,10 +94,13 @@ def activation_name(value, allowed):
 def activation_gradient(layer, grad_y, y):
     """Gradient before ``layer.activation`` from the one after it and the result y, in place of
     ``grad_y`` in a training step."""
-    if layer.activation is None:
+    activation = layer.activation
+    if activation is None:
         return grad_y
-    out = grad_y if layer.workspace is not None else None
-    return BACKWARD[layer.activation](grad_y, y, out=out)
+    out = grad_y if layer.workspace is not None else np.empty(y.shape, y.dtype)
+    if activation != "softmax" and _core.activation_backward(activation, grad_y, y, out):
+        return out
+    return BACKWARD[activation](grad_y, y, out=out)  # arrays that are no adjacent numbers of one type
 
 
 class Activation(Layer):

@@ -5,4 +5,5 @@
 #include "copy/copy_body.h"
 #include "pool/pool_body.h"
 #include "reduce/reduce_body.h"
+#include "elementwise/elementwise_body.h"
 #undef F

@@ -4,6 +4,7 @@
 #define FC_KERNELS_H
 
 #include "copy/copy.h"
+#include "elementwise/elementwise.h"
 #include "gemm/gemm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"

@@ -4,3 +4,4 @@
 #include "copy/copy_ref.h"
 #include "pool/pool_ref.h"
 #include "reduce/reduce_ref.h"
+#include "elementwise/elementwise_ref.h"

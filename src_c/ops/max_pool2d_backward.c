@@ -5,8 +5,8 @@
  *   measure   every index is checked, and for each row and column of windows it is noted which lines and columns of the
  *             image their indices lie in: indices of a pooling lie in narrow strips
  *   unpool    where they do, each pixel adds up the windows in whose strips it lies (unpool.h)
- *   scatter   where they do not, or channels are not adjacent, each window adds its gradient to the pixel that its index
- *             names: one number at a time, but 16 of them in transposing both ways cost twice as much
+ *   scatter   where they do not, or channels are few or not adjacent, each window adds its gradient to the pixel that
+ *             its index names, one number at a time: transposing both ways costs twice as much
  *
  * Both add in the order of the windows: the same bits. */
 #include <stdatomic.h>
@@ -184,6 +184,11 @@ static int planes_meet(const int64_t stride[4], int64_t rows, int64_t columns) {
     return is_plane(stride, rows, columns) && stride[3] == rows * columns;
 }
 
+/* The same of pixels of so many channels. */
+static int pixels_meet(const int64_t stride[4], int64_t columns, int64_t channels) {
+    return stride[3] == 1 && stride[2] == channels && stride[1] == columns * channels;
+}
+
 /* Whether `count` adjacent indices lie in an image of so many pixels. */
 static int inside(const job *j, const int64_t *at, int64_t count, int64_t pixels) {
     int64_t span[2] = {0, 0}, unused[2][FC_INDEX_LANES] = {{0}};
@@ -205,7 +210,7 @@ static void check_indices(void *context, int64_t index, int worker) {
     const int64_t *stride = j->indices_stride, pixels = g->h * g->w;
     const int64_t run = stride[2] == 1 ? g->q : 1; /* adjacent indices */
     int good = 1;
-    if (planes_meet(stride, g->p, g->q)) {
+    if (planes_meet(stride, g->p, g->q) || pixels_meet(stride, g->q, t.channels)) {
         good = inside(j, j->indices + fc_at(stride, t.n, 0, 0, t.c), t.channels * g->p * g->q, pixels);
     } else {
         for (int64_t i = 0; i < t.channels * g->p * g->q; i += run) {
@@ -232,37 +237,36 @@ static void zero_plane(const job *j, const task *t) {
     }
 }
 
-/* One window: grad_y of each channel is added to the pixel that won. `size` is a constant after inlining. Indices are
- * checked again: another thread may have changed them since. */
-FC_INLINE void scatter_window(const size_t size, const job *j, const task *t, const int64_t *at, int64_t from,
-                              int64_t to, int flat) {
-    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, step = j->indices_stride[3];
+/* A row of windows: grad_y of each channel is added to the pixel that won. `size` is a constant after inlining. Indices
+ * are checked again: another thread may have changed them since. */
+FC_INLINE void scatter_row(const size_t size, const job *j, const task *t, const int64_t *at, const void *y, void *x) {
+    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, *is = j->indices_stride;
     const int64_t w = j->g->w, pixels = j->g->h * w;
-    for (int64_t c = 0; c < t->channels; c++) {
-        const int64_t place = at[c * step];
-        if (place < 0 || place >= pixels) continue;
-        const int64_t pixel = flat ? place * xs[2] : place / w * xs[1] + place % w * xs[2];
-        const int64_t winner = to + pixel + c * xs[3], source = from + c * ys[3];
-        if (size == sizeof(float)) ((float *)j->grad_x->data)[winner] += ((const float *)j->grad_y->data)[source];
-        else ((double *)j->grad_x->data)[winner] += ((const double *)j->grad_y->data)[source];
-    }
+    const int flat = xs[1] == w * xs[2]; /* an index is an offset: no division */
+    for (int64_t q = 0; q < j->g->q; q++)
+        for (int64_t c = 0; c < t->channels; c++) {
+            const int64_t place = at[q * is[2] + c * is[3]];
+            if (place < 0 || place >= pixels) continue;
+            const int64_t winner = (flat ? place * xs[2] : place / w * xs[1] + place % w * xs[2]) + c * xs[3];
+            const int64_t source = q * ys[2] + c * ys[3];
+            if (size == sizeof(float)) ((float *)x)[winner] += ((const float *)y)[source];
+            else ((double *)x)[winner] += ((const double *)y)[source];
+        }
 }
 
 static void scatter(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
-    const fc_pool2d *g = j->g;
     const task t = task_at(j, index);
-    const int64_t *xs = j->grad_x->stride, to = t.n * xs[0] + t.c * xs[3];
-    const int flat = xs[1] == g->w * xs[2]; /* an index is an offset: no division */
+    const int64_t size = j->kernels->element_size;
+    char *x = (char *)j->grad_x->data + fc_at(j->grad_x->stride, t.n, 0, 0, t.c) * size;
     zero_plane(j, &t);
-    for (int64_t p = 0; p < g->p; p++)
-        for (int64_t q = 0; q < g->q; q++) {
-            const int64_t *at = j->indices + fc_at(j->indices_stride, t.n, p, q, t.c);
-            const int64_t from = fc_at(j->grad_y->stride, t.n, p, q, t.c);
-            if (j->kernels->element_size == sizeof(float)) scatter_window(sizeof(float), j, &t, at, from, to, flat);
-            else scatter_window(sizeof(double), j, &t, at, from, to, flat);
-        }
+    for (int64_t p = 0; p < j->g->p; p++) {
+        const int64_t *at = j->indices + fc_at(j->indices_stride, t.n, p, 0, t.c);
+        const char *y = (const char *)j->grad_y->data + fc_at(j->grad_y->stride, t.n, p, 0, t.c) * size;
+        if (size == sizeof(float)) scatter_row(sizeof(float), j, &t, at, y, x);
+        else scatter_row(sizeof(double), j, &t, at, y, x);
+    }
 }
 
 /* Planes without gaps (NCHW): one loop over the windows of each. */
@@ -310,8 +314,8 @@ static fc_status scatter_all(job *j) {
 /* ---------------------------------------------------------------- entry point */
 
 static fc_status run(job *j, fc_span *rows, fc_span *columns) {
-    const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride;
-    if (j->g->c > 1 && (xs[3] != 1 || ys[3] != 1 || j->indices_stride[3] != 1)) return scatter_all(j);
+    const int adjacent = j->grad_x->stride[3] == 1 && j->grad_y->stride[3] == 1 && j->indices_stride[3] == 1;
+    if (!adjacent || 2 * j->g->c <= j->kernels->vl) return scatter_all(j); /* few channels: most lanes would be idle */
     const fc_status status = measure_all(j);
     if (status != FC_OK) return status;
     if (is_bad(j)) return FC_BAD_INDEX;

@@ -184,6 +184,48 @@ static void test_index_range(const pair *p) {
             }
 }
 
+/* Two copies of numbers, the kernel's and its judge's, some of them tiny. */
+static void new_pair(const pair *p, size_t count, void *both[2]) {
+    both[0] = new_array(p->dtype, count);
+    both[1] = malloc(count * size_of(p->dtype));
+    for (size_t i = 0; i < count; i += 3) {
+        if (p->dtype == FC_FLOAT32) ((float *)both[0])[i] *= 1e-6f;
+        else ((double *)both[0])[i] *= 1e-6;
+    }
+    memcpy(both[1], both[0], count * size_of(p->dtype));
+}
+
+static void test_elementwise_size(const pair *p, int64_t count, int turn) {
+    const size_t size = (size_t)count;
+    void *x[2], *m[2], *v[2], *g = new_array(p->dtype, size);
+    new_pair(p, size, x), new_pair(p, size, m), new_pair(p, size, v);
+    if (turn & 1) sprinkle_nan(g, p->dtype, size);
+    for (int slope = FC_SLOPE_RELU; slope <= FC_SLOPE_SIGMOID; slope++) {
+        p->fast->activation_backward((fc_slope)slope, count, g, m[0], x[0]);
+        p->judge->activation_backward((fc_slope)slope, count, g, m[0], x[1]);
+        CHECK(same_numbers(x[0], x[1], p->dtype, size), "activation_backward");
+    }
+    const fc_sgd_factors sgd = {.rate = 0.1, .momentum = turn & 2 ? 0.9 : 0, .decay = turn & 4 ? 0.01 : 0,
+                                .nesterov = turn >> 3 & 1, .least = turn & 16 ? 1e-5 : 0};
+    p->fast->sgd(&sgd, count, x[0], g, turn & 2 ? m[0] : NULL);
+    p->judge->sgd(&sgd, count, x[1], g, turn & 2 ? m[1] : NULL);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size), "sgd");
+    for (int i = 0; i < 2; i++) /* sums of squares */
+        p->judge->activation_backward(FC_SLOPE_RELU, count, v[i], v[i], v[i]);
+    const fc_adam_factors adam = {.scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3, .least = turn & 16 ? 1e-5 : 0};
+    p->fast->adam(&adam, count, x[0], g, m[0], v[0]);
+    p->judge->adam(&adam, count, x[1], g, m[1], v[1]);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size) &&
+              same_numbers(v[0], v[1], p->dtype, size), "adam");
+    for (int i = 0; i < 2; i++) free(x[i]), free(m[i]), free(v[i]);
+    free(g);
+}
+
+static void test_elementwise(const pair *p) {
+    for (int64_t count = 1; count <= 3 * p->fast->vl + 1; count++)
+        for (int turn = 0; turn < 32; turn++) test_elementwise_size(p, count, turn);
+}
+
 static void test_column_sum(const pair *p) {
     for (int64_t columns = 1; columns <= 2 * p->fast->vl + 1; columns++)
         for (int64_t rows = 0; rows < 10; rows++) {
@@ -212,6 +254,7 @@ int main(void) {
             test_spread(&p);
             test_pool(&p);
             test_unpool(&p);
+            test_elementwise(&p);
             test_index_range(&p);
             test_column_sum(&p);
         }

@@ -152,10 +152,7 @@ static void F(avg_pool)(const fc_pool_run *run, const void *x_, void *y_) {
 /* ---------------------------------------------------------------- gradients */
 
 FC_INLINE F(m) F(same_some)(const int64_t *indices, int64_t place, int n) {
-    if (n == F(VL)) return F(same)(indices, place);
-    int64_t lanes[F(VL)];
-    for (int l = 0; l < F(VL); l++) lanes[l] = l < n ? indices[l] : place;
-    return F(same)(lanes, place);
+    return n == F(VL) ? F(same)(indices, place) : F(same_n)(indices, place, n);
 }
 
 /* A block of `side` x `side` pixels with the same windows; `vectors` of n channels. */
