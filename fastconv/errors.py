@@ -114,7 +114,7 @@ def wrong_out_shape(name, shape, expected):
 
 
 def pair_of_results(out):
-    """The two entries of out=(y, indices); ValueError for another number, as NumPy's functions of two results have it."""
+    """The two entries of out=(y, indices); ValueError for another number, as NumPy's functions have it."""
     if len(out) != 2:
         raise ValueError(f"out has {len(out)} entries, but there are two results: (y, indices)")
     return out

@@ -12,6 +12,7 @@ from fastconv.arguments import number
 from fastconv.layers.base import Layer
 
 LEAKY_SLOPE = 0.01
+BOOL = np.dtype(bool)
 
 
 def relu(x, out=None):
@@ -169,7 +170,8 @@ class Dropout(Layer):
         if self.rng is None:
             self.rng = np.random.default_rng()
         scale = self._scale = self._random(x)
-        np.greater_equal(scale, self.rate, out=scale)
+        kept = np.greater_equal(scale, self.rate, out=self.buffer("kept", x.shape, BOOL))
+        np.copyto(scale, kept)  # a comparison with a float for its result would convert through a new buffer
         scale *= 1 / (1 - self.rate)
         return np.multiply(x, scale, out=self.buffer("y", x.shape, x.dtype))
 
