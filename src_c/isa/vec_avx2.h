@@ -66,9 +66,9 @@ FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) {
     return _mm256_blendv_epi8(no, yes, _mm256_castpd_si256(m));
 }
 
-/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are not
- * touched. imul multiplies the lower halves. same: lanes whose index is
- * `value`; same_n reads the first n, the other lanes mean nothing. */
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are
+ * not touched. imul multiplies the lower halves. same: lanes whose index is `value`; same_n reads the first n, the
+ * other lanes mean nothing. */
 FC_INLINE i_f64 iload_f64(const int64_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
     const __m256i there = lanes_f64(n);
@@ -84,13 +84,16 @@ FC_INLINE m_f64 same_f64(const int64_t *p, int64_t value) {
     return _mm256_castsi256_pd(_mm256_cmpeq_epi64(iload_f64(p), _mm256_set1_epi64x(value)));
 }
 FC_INLINE m_f64 same_n_f64(const int64_t *p, int64_t value, int n) {
-    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(iload_n_f64(p, n, _mm256_setzero_si256()), _mm256_set1_epi64x(value)));
+    const __m256i there = iload_n_f64(p, n, _mm256_setzero_si256());
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(there, _mm256_set1_epi64x(value)));
 }
 FC_INLINE m_f32 join_f32(m_f64 low, m_f64 high) { /* of each 64-bit lane its lower half, in order */
     const __m256 halves = _mm256_shuffle_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high), 0x88);
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xD8));
 }
-FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) { return join_f32(same_f64(p, value), same_f64(p + 4, value)); }
+FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) {
+    return join_f32(same_f64(p, value), same_f64(p + 4, value));
+}
 FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     if (n <= 4) return join_f32(same_n_f64(p, value, n), _mm256_setzero_pd());
     return join_f32(same_f64(p, value), same_n_f64(p + 4, value, n - 4));

@@ -72,9 +72,9 @@ FC_INLINE i_f64 iset1_f64(int64_t a) { return vdupq_n_s64(a); }
 FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) { return vbslq_s32(m, yes, no); }
 FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) { return vbslq_s64(m, yes, no); }
 
-/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are not
- * touched. imul multiplies the lower halves. same: lanes whose index is
- * `value`; same_n reads the first n, the other lanes mean nothing. */
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are
+ * not touched. imul multiplies the lower halves. same: lanes whose index is `value`; same_n reads the first n, the
+ * other lanes mean nothing. */
 FC_INLINE i_f64 iload_f64(const int64_t *p) { return vld1q_s64(p); }
 FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
     int64_t lanes[VL_f64];

@@ -24,7 +24,7 @@ enum {
     TASK_INDICES = 1 << 14,   /* measured by one task: 128 KiB, read some twice from the caches */
     CHANNELS = 64,            /* of a task that scatters, where channels are adjacent */
     PLANE_ELEMENTS = 1 << 12, /* of planes: cleared, they stay in L1 until gradients are added */
-    MOST_VISITS = 16          /* of a window by a pixel, for each number read or written: beyond that scattering is faster */
+    MOST_VISITS = 16          /* of windows by pixels, for each number read or written; then scattering is faster */
 };
 
 typedef struct job {

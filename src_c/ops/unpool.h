@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The gradient of a pooling, computed from the side of the pixels: every pixel adds up what the windows that reach it
- * send it, in the order of the windows. A pixel is written once, by the task that owns it; nothing is cleared first, and
- * which task ran where shows in no bit. */
+ * send it, in the order of the windows. A pixel is written once, by the task that owns it; nothing is cleared first,
+ * and which task ran where shows in no bit. */
 #ifndef FC_UNPOOL_H
 #define FC_UNPOOL_H
 

@@ -129,7 +129,8 @@ static void test_unpool_shape(const pair *p, int64_t channels, int64_t rows, int
     void *x = new_poisoned(p->dtype, x_size), *expected = new_poisoned(p->dtype, x_size);
     void *y = new_array(p->dtype, y_size);
     int64_t *indices = malloc(y_size * sizeof *indices);
-    for (size_t i = 0; i < y_size; i++) indices[i] = random_between(0, PIXELS) + (random_between(0, 9) == 0 ? 1LL << 32 : 0);
+    for (size_t i = 0; i < y_size; i++)
+        indices[i] = random_between(0, PIXELS) + (random_between(0, 9) == 0 ? 1LL << 32 : 0);
     fc_span reach[PIXELS];
     for (int i = 0; i < PIXELS; i++) {
         reach[i].first = random_between(0, columns);
@@ -212,7 +213,8 @@ static void test_elementwise_size(const pair *p, int64_t count, int turn) {
     CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size), "sgd");
     for (int i = 0; i < 2; i++) /* sums of squares */
         p->judge->activation_backward(FC_SLOPE_RELU, count, v[i], v[i], v[i]);
-    const fc_adam_factors adam = {.scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3, .least = turn & 16 ? 1e-5 : 0};
+    const fc_adam_factors adam = {.scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3,
+                                  .least = turn & 16 ? 1e-5 : 0};
     p->fast->adam(&adam, count, x[0], g, m[0], v[0]);
     p->judge->adam(&adam, count, x[1], g, m[1], v[1]);
     CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size) &&

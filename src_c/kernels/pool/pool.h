@@ -39,7 +39,7 @@ typedef struct fc_span {
     int64_t first, end;
 } fc_span;
 
-/* One or two lines of input pixels and the windows that reach them: of window rows [0, rows), for pixel i the columns[i].
+/* One or two lines of input pixels and the windows that reach them: of window rows [0, rows), for pixel i columns[i].
  * Where windows do not overlap, two lines have the same windows, which are then read once. */
 typedef struct fc_unpool_run {
     int64_t lines, pixels, channels;
@@ -53,8 +53,8 @@ typedef struct fc_unpool_run {
 } fc_unpool_run;
 
 /* x[k*x_line + i*x_step + j] = the sum, in row-major order of the windows (p, q), of y[p*y_row + q*y_column + j], where
- * indices are given of those with indices[p*indices_row + q*indices_column + j] == index + k*index_line + i. The gradient
- * of a pooling seen from the pixels: each is written once, by whom it belongs to. */
+ * indices are given of those with indices[p*indices_row + q*indices_column + j] == index + k*index_line + i. The
+ * gradient of a pooling seen from the pixels: each is written once, by whom it belongs to. */
 typedef void (*fc_unpool_fn)(const fc_unpool_run *run, void *x, const void *y);
 
 enum { FC_INDEX_LANES = 8 };

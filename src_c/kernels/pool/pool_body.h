@@ -160,7 +160,8 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
                                const fc_span *columns, int64_t place, T *x, const T *y, const int64_t *indices, int n) {
     F(v) sum[2][2][F(WIDE)];
     FC_UNROLL
-    for (int k = 0; k < side * side * vectors; k++) sum[k / vectors / side][k / vectors % side][k % vectors] = F(zero)();
+    for (int k = 0; k < side * side * vectors; k++)
+        sum[k / vectors / side][k / vectors % side][k % vectors] = F(zero)();
     for (int64_t p = 0; p < run->rows; p++)
         for (int64_t q = columns->first; q < columns->end; q++) {
             const T *from = y + p * run->y_row + q * run->y_column;
@@ -181,7 +182,8 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
     for (int k = 0; k < side * side; k++) {
         FC_UNROLL
         for (int l = 0; l < vectors; l++)
-            F(store_some)(x + k / side * run->x_line + k % side * run->x_step + l * F(VL), sum[k / side][k % side][l], n);
+            F(store_some)(x + k / side * run->x_line + k % side * run->x_step + l * F(VL), sum[k / side][k % side][l],
+                          n);
     }
 }
 
