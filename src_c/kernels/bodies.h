@@ -7,4 +7,5 @@
 #include "pool/pool_body.h"
 #include "reduce/reduce_body.h"
 #include "winograd/winograd_body.h"
+#include "elementwise/elementwise_body.h"
 #undef F

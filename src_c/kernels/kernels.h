@@ -5,6 +5,7 @@
 
 #include "copy/copy.h"
 #include "depthwise/depthwise.h"
+#include "elementwise/elementwise.h"
 #include "gemm/gemm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"

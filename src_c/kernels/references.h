@@ -6,3 +6,4 @@
 #include "pool/pool_ref.h"
 #include "reduce/reduce_ref.h"
 #include "winograd/winograd_ref.h"
+#include "elementwise/elementwise_ref.h"

@@ -69,8 +69,8 @@ static fc_direct phase_problem(const fc_conv2d *g, const fc_phase *h, const fc_p
 
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *grad_x) {
-    const phase h = phase_at(0, g->h, g->r, 1, g->dilation_h, g->pad_top);
-    const phase w = phase_at(0, g->w, g->s, 1, g->dilation_w, g->pad_left);
+    const fc_phase h = fc_phase_at(0, g->h, g->r, 1, g->dilation_h, g->pad_top);
+    const fc_phase w = fc_phase_at(0, g->w, g->s, 1, g->dilation_w, g->pad_left);
     return phase_problem(g, &h, &w, grad_y, weight, grad_x);
 }
 

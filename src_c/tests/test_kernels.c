@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Every kernel of every instruction set against the reference kernels, with sizes around the vector width. */
 #include "../base/compiler.h"
+#include "../ops/unpool.h"
 #include "check.h"
 
 typedef struct pair { /* kernels under test, their judge, the element type */
@@ -181,19 +182,121 @@ static void test_pool_shape(const pair *p, int64_t channels, int64_t rows, int64
     p->fast->avg_pool(&run, x, y);
     p->judge->avg_pool(&run, x, expected);
     CHECK(same_numbers(y, expected, p->dtype, y_size), "avg_pool");
-    void *x_expected = malloc(x_size * size_of(p->dtype));
-    memcpy(x_expected, x, x_size * size_of(p->dtype));
-    p->fast->avg_pool_backward(&run, x, y);
-    p->judge->avg_pool_backward(&run, x_expected, expected);
-    CHECK(same_numbers(x, x_expected, p->dtype, x_size), "avg_pool_backward");
-    free(x), free(y), free(expected), free(indices), free(expected_indices), free(x_expected);
+    free(x), free(y), free(expected), free(indices), free(expected_indices);
 }
 
 static void test_pool(const pair *p) {
     for (int64_t channels = 1; channels <= 2 * p->fast->vl + 1; channels++)
-        for (int64_t rows = 1; rows <= 4; rows *= 2) /* powers of two: exact averages */
+        for (int64_t rows = 1; rows <= 4; rows++) /* one rounding: exact sums, divided */
             for (int64_t columns = 1; columns <= 2; columns++)
                 for (int nans = 0; nans < 2; nans++) test_pool_shape(p, channels, rows, columns, nans);
+}
+
+/* Rows and columns of windows, with few indices, so that many are the pixel's. */
+static void test_unpool_shape(const pair *p, int64_t channels, int64_t rows, int64_t columns) {
+    enum { PIXELS = 5 };
+    const int64_t pitch = channels + 1, row = columns * pitch + 2;
+    const size_t x_size = (size_t)((2 * PIXELS - 1) * pitch + channels), y_size = (size_t)(rows * row + channels);
+    void *x = new_poisoned(p->dtype, x_size), *expected = new_poisoned(p->dtype, x_size);
+    void *y = new_array(p->dtype, y_size);
+    int64_t *indices = malloc(y_size * sizeof *indices);
+    for (size_t i = 0; i < y_size; i++)
+        indices[i] = random_between(0, PIXELS) + (random_between(0, 9) == 0 ? 1LL << 32 : 0);
+    fc_span reach[PIXELS];
+    for (int i = 0; i < PIXELS; i++) {
+        reach[i].first = random_between(0, columns);
+        reach[i].end = random_between(reach[i].first, columns);
+        if (i > 0 && random_between(0, 1)) reach[i] = reach[i - 1];
+    }
+    fc_unpool_run run = {.lines = 1 + (channels + rows) % 2, .pixels = PIXELS, .channels = channels,
+                         .x_line = PIXELS * pitch, .x_step = pitch, .index_line = 2, .rows = rows, .columns = reach,
+                         .y_row = row, .y_column = pitch, .indices_row = row, .indices_column = pitch, .index = 1};
+    for (int indexed = 0; indexed < 2; indexed++) {
+        run.indices = indexed ? indices : NULL;
+        p->fast->unpool(&run, x, y);
+        p->judge->unpool(&run, expected, y);
+        CHECK(same_numbers(x, expected, p->dtype, x_size), "unpool");
+    }
+    free(x), free(y), free(expected), free(indices);
+}
+
+static void test_unpool(const pair *p) {
+    for (int64_t channels = 1; channels <= 5 * p->fast->vl + 1; channels++)
+        for (int64_t rows = 0; rows <= 3; rows++)
+            for (int64_t columns = 1; columns <= 3; columns++) test_unpool_shape(p, channels, rows, columns);
+}
+
+static void test_index_range_shape(const pair *p, int64_t lanes, int64_t depth, int64_t width, int64_t height) {
+    enum { ITEMS = 3, SIZE = ITEMS * FC_INDEX_LANES };
+    const int64_t step = lanes + 1, depth_step = ITEMS * step + 1;
+    const size_t count = (size_t)((depth - 1) * depth_step + (ITEMS - 1) * step + lanes);
+    int64_t *indices = malloc(count * sizeof *indices);
+    int64_t span[2][2] = {{INT64_MAX, INT64_MIN}, {INT64_MAX, INT64_MIN}}, least[2][SIZE], most[2][SIZE];
+    for (size_t i = 0; i < count; i++) indices[i] = random_between(0, width * height - 1);
+    for (int side = 0; side < 2; side++) {
+        for (int i = 0; i < SIZE; i++) least[side][i] = INT64_MAX, most[side][i] = INT64_MIN;
+        fc_index_run run = {.items = ITEMS, .step = step, .depth = depth, .depth_step = depth_step, .lanes = lanes,
+                            .width = width};
+        fc_pool_divider(width, &run.factor, &run.shift);
+        (side ? p->judge : p->fast)->index_range(&run, indices, span[side], least[side], most[side]);
+    }
+    CHECK(memcmp(span[0], span[1], sizeof span[0]) == 0, "span of index_range");
+    for (int i = 0; i < SIZE; i++)
+        CHECK(i % FC_INDEX_LANES >= lanes || (least[0][i] == least[1][i] && most[0][i] == most[1][i]), "index_range");
+    free(indices);
+}
+
+static void test_index_range(const pair *p) {
+    static const int64_t widths[] = {1, 2, 3, 7, 56, 64, 112, 1000, 32768, 46341, 1 << 30, (1LL << 31) - 1};
+    for (int64_t lanes = 1; lanes <= FC_INDEX_LANES; lanes++)
+        for (int64_t depth = 1; depth <= 3; depth++)
+            for (int i = 0; i < 12; i++) {
+                test_index_range_shape(p, lanes, depth, widths[i], 1);
+                test_index_range_shape(p, lanes, depth, widths[i], (1LL << 31) / widths[i]);
+            }
+}
+
+/* Two copies of numbers, the kernel's and its judge's, some of them tiny. */
+static void new_pair(const pair *p, size_t count, void *both[2]) {
+    both[0] = new_array(p->dtype, count);
+    both[1] = malloc(count * size_of(p->dtype));
+    for (size_t i = 0; i < count; i += 3) {
+        if (p->dtype == FC_FLOAT32) ((float *)both[0])[i] *= 1e-6f;
+        else ((double *)both[0])[i] *= 1e-6;
+    }
+    memcpy(both[1], both[0], count * size_of(p->dtype));
+}
+
+static void test_elementwise_size(const pair *p, int64_t count, int turn) {
+    const size_t size = (size_t)count;
+    void *x[2], *m[2], *v[2], *g = new_array(p->dtype, size);
+    new_pair(p, size, x), new_pair(p, size, m), new_pair(p, size, v);
+    if (turn & 1) sprinkle_nan(g, p->dtype, size);
+    for (int slope = FC_SLOPE_RELU; slope <= FC_SLOPE_SIGMOID; slope++) {
+        p->fast->activation_backward((fc_slope)slope, count, g, m[0], x[0]);
+        p->judge->activation_backward((fc_slope)slope, count, g, m[0], x[1]);
+        CHECK(same_numbers(x[0], x[1], p->dtype, size), "activation_backward");
+    }
+    const fc_sgd_factors sgd = {.rate = 0.1, .momentum = turn & 2 ? 0.9 : 0, .decay = turn & 4 ? 0.01 : 0,
+                                .nesterov = turn >> 3 & 1, .least = turn & 16 ? 1e-5 : 0};
+    p->fast->sgd(&sgd, count, x[0], g, turn & 2 ? m[0] : NULL);
+    p->judge->sgd(&sgd, count, x[1], g, turn & 2 ? m[1] : NULL);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size), "sgd");
+    for (int i = 0; i < 2; i++) /* sums of squares */
+        p->judge->activation_backward(FC_SLOPE_RELU, count, v[i], v[i], v[i]);
+    const fc_adam_factors adam = {.scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3,
+                                  .least = turn & 16 ? 1e-5 : 0};
+    p->fast->adam(&adam, count, x[0], g, m[0], v[0]);
+    p->judge->adam(&adam, count, x[1], g, m[1], v[1]);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size) &&
+              same_numbers(v[0], v[1], p->dtype, size), "adam");
+    for (int i = 0; i < 2; i++) free(x[i]), free(m[i]), free(v[i]);
+    free(g);
+}
+
+static void test_elementwise(const pair *p) {
+    for (int64_t count = 1; count <= 3 * p->fast->vl + 1; count++)
+        for (int turn = 0; turn < 32; turn++) test_elementwise_size(p, count, turn);
 }
 
 static void test_column_sum(const pair *p) {
@@ -224,6 +327,9 @@ int main(void) {
             test_copy(&p);
             test_spread(&p);
             test_pool(&p);
+            test_unpool(&p);
+            test_elementwise(&p);
+            test_index_range(&p);
             test_column_sum(&p);
         }
     }
