@@ -111,6 +111,32 @@ static void test_depthwise(const pair *p) {
                     }
 }
 
+static void test_row_shape(const pair *p, int64_t columns, int64_t terms, int accumulate, fc_epilogue activation,
+                           int with_bias) {
+    const size_t pitch = (size_t)columns + 2, b_size = (size_t)(terms - 1) * pitch + (size_t)columns;
+    void *a = new_array(p->dtype, (size_t)(2 * terms)), *b = new_array(p->dtype, b_size);
+    void *bias = new_array(p->dtype, (size_t)columns);
+    void *c = new_poisoned(p->dtype, (size_t)columns), *expected = new_poisoned(p->dtype, (size_t)columns);
+    ptrdiff_t *a_term = malloc((size_t)terms * sizeof *a_term), *b_term = malloc((size_t)terms * sizeof *b_term);
+    for (int64_t t = 0; t < terms; t++) {
+        a_term[t] = 2 * t + 1;
+        b_term[t] = (terms - 1 - t) * (ptrdiff_t)pitch; /* not in order */
+    }
+    if (accumulate) fill(c, p->dtype, (size_t)columns);
+    memcpy(expected, c, (size_t)columns * size_of(p->dtype));
+    const fc_tile tile = {.terms = terms, .a_term = a_term, .accumulate = accumulate, .activation = activation};
+    p->fast->row(&tile, a, b, b_term, with_bias ? bias : NULL, columns, c);
+    p->judge->row(&tile, a, b, b_term, with_bias ? bias : NULL, columns, expected);
+    CHECK(same_numbers(c, expected, p->dtype, (size_t)columns), "row");
+    free(a), free(b), free(bias), free(c), free(expected), free(a_term), free(b_term);
+}
+
+static void test_row(const pair *p) {
+    for (int64_t columns = 1; columns <= (FC_ROW_STRIP + 3) * p->fast->vl + 1; columns++)
+        for (int64_t terms = 1; terms <= 4; terms++)
+            test_row_shape(p, columns, terms, terms & 1, (fc_epilogue)((columns + terms) % 3), (columns >> 1) & 1);
+}
+
 static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step) {
     const ptrdiff_t src_row = src_by_columns ? step : columns * step, src_column = src_by_columns ? rows * step : step;
     const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + 1, dst_column = dst_by_columns ? rows + 1 : 1;
@@ -323,6 +349,7 @@ int main(void) {
             CHECK(p.fast->mr <= FC_MAX_MR, "FC_MAX_MR");
             CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
             test_tile(&p);
+            test_row(&p);
             test_depthwise(&p);
             test_copy(&p);
             test_spread(&p);

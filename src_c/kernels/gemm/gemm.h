@@ -56,4 +56,15 @@ typedef struct fc_tile {
 typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b,
                            const void *bias, int columns, void *c, const ptrdiff_t *c_row);
 
+/* One row of C by any number of columns, with B where it lies:
+ *
+ *     C[j] = epilogue( (accumulate ? C[j] : 0) + sum over terms t:  a[a_term[t]] * b[b_term[t] + j] )
+ *
+ * For so few rows that packing B would cost more than the sums. `width` and `ahead` of t are not read; the bits are those
+ * of the tile. */
+enum { FC_ROW_STRIP = 7 }; /* vectors that are summed up at a time; most efficient: multiples of these columns */
+
+typedef void (*fc_row_fn)(const fc_tile *t, const void *a, const void *b, const ptrdiff_t *b_term, const void *bias,
+                          int64_t columns, void *c);
+
 #endif
