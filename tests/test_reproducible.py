@@ -18,7 +18,7 @@ import fastconv as fc
 # Run by Winograd's algorithm in either type: several blocks of tiles, panels of filters, passes of channels, parts of
 # sums over pixels; images that end within a tile.
 WINOGRAD = [
-    "n3 c33 h21 w23 k70 r3x3 p1",
+    "n5 c20 h21 w23 k40 r3x3 p1",
     "n2 c130 h7 w9 k66 r3x3 p2",
     "n5 c17 h9 w11 k35 r3x3 p0:2x1:3",
     "n2 c24 h18 w6 k40 r3x3 g2",
