@@ -140,7 +140,9 @@ static void test_column_sum(const pair *p) {
 
 /* ---------------------------------------------------------------- Winograd's transforms */
 
-static int whole_vectors(const pair *p, int numbers) { return (numbers + p->fast->vl - 1) / p->fast->vl * p->fast->vl; }
+static int whole_vectors(const fc_kernels *kernels, int numbers) {
+    return (numbers + kernels->vl - 1) / kernels->vl * kernels->vl;
+}
 
 /* Nine taps at places that are neither adjacent nor in order, as those of filters seen from behind. */
 static void scatter_taps(ptrdiff_t tap[9], ptrdiff_t distance) {
@@ -150,16 +152,18 @@ static void scatter_taps(ptrdiff_t tap[9], ptrdiff_t distance) {
 /* Input tiles and tiles of grad_y; of whole numbers up to 4 both transforms are exact. With a NaN: it goes where the
  * matrices have no zero. */
 static void test_winograd_spread(const pair *p, int channels, int gradient, int with_nan) {
-    const int side = gradient ? 4 : 6, whole = whole_vectors(p, channels);
-    const ptrdiff_t column = channels + 1, row = side * column + 2, plane = whole + 3;
-    const size_t x_size = (size_t)((side - 1) * (row + column) + channels), v_size = (size_t)(35 * plane + whole);
+    const int side = gradient ? 4 : 6, whole = whole_vectors(p->fast, channels);
+    const int most = FC_MAX(whole, whole_vectors(p->judge, channels));
+    const ptrdiff_t column = channels + 1, row = side * column + 2, plane = most + 3;
+    const size_t x_size = (size_t)((side - 1) * (row + column) + channels), v_size = (size_t)(35 * plane + most);
     void *x = new_array(p->dtype, x_size);
     void *v = new_poisoned(p->dtype, v_size), *expected = new_poisoned(p->dtype, v_size);
     if (with_nan) set_number(x, p->dtype, (size_t)random_between(0, (int64_t)x_size - 1), NAN);
     (gradient ? p->fast->winograd_grad_output : p->fast->winograd_input)(channels, x, row, column, v, plane);
     (gradient ? p->judge->winograd_grad_output : p->judge->winograd_input)(channels, x, row, column, expected, plane);
-    for (int i = 0; i < 36; i++) /* the judge's vectors are shorter */
-        for (int c = channels; c < whole; c++) set_number(expected, p->dtype, (size_t)(i * plane + c), 0);
+    for (int i = 0; i < 36; i++) /* the judge's vectors have another length */
+        for (int c = channels; c < most; c++)
+            set_number(expected, p->dtype, (size_t)(i * plane + c), c < whole ? 0 : NAN);
     CHECK(same_numbers(v, expected, p->dtype, v_size), gradient ? "winograd_grad_output" : "winograd_input");
     free(x), free(v), free(expected);
 }
@@ -183,8 +187,8 @@ static void test_winograd_filter(const pair *p, int columns, int width) {
 static double winograd_tolerance(const pair *p) { return 4 * 31 * unit_of(p->dtype); }
 
 static void test_winograd_output_shape(const pair *p, int filters, int rows, int columns) {
-    const ptrdiff_t plane = whole_vectors(p, filters) + 3, column = filters + 1, row = columns * column + 2;
-    const size_t m_size = (size_t)(35 * plane + whole_vectors(p, filters));
+    const ptrdiff_t plane = whole_vectors(p->fast, filters) + 3, column = filters + 1, row = columns * column + 2;
+    const size_t m_size = (size_t)(35 * plane + whole_vectors(p->fast, filters));
     const size_t y_size = (size_t)((rows - 1) * row + (columns - 1) * column + filters);
     const fc_epilogue activation = (fc_epilogue)((rows + columns + filters) % 3);
     void *m = new_array(p->dtype, m_size), *bias = new_array(p->dtype, (size_t)filters);
