@@ -61,6 +61,15 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y)
     fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x)
 
+    fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
+                                     const void *y, void *grad_x)
+    fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits,
+                               const int64_t *labels, void *grad, double *loss)
+    fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
+                          double rate, double momentum, double decay, int nesterov, double least)
+    fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
+                           double scale, double beta1, double beta2, double epsilon, double least)
+
     void fc_set_num_threads(int threads)
     void fc_set_thread_num_threads(int threads)
     int fc_get_num_threads()

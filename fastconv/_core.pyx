@@ -22,5 +22,6 @@ cnp.import_array()
 include "_cython/arguments.pxi"
 include "_cython/convolution.pxi"
 include "_cython/pooling.pxi"
+include "_cython/elementwise.pxi"
 include "_cython/runtime.pxi"
 include "_cython/door.pxi"

@@ -113,6 +113,13 @@ def wrong_out_shape(name, shape, expected):
     return ValueError(f"{name} has shape {shape}, but the result has shape {expected}")
 
 
+def pair_of_results(out):
+    """The two entries of out=(y, indices); ValueError for another number, as NumPy's functions have it."""
+    if len(out) != 2:
+        raise ValueError(f"out has {len(out)} entries, but there are two results: (y, indices)")
+    return out
+
+
 def read_only(name):
     return ValueError(f"{name} is read-only")
 

@@ -173,6 +173,7 @@ def max_pool2d(x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=
         Round the output size up, as PyTorch does: a last window must start inside the image or the padding before it.
     return_indices : bool
         Return also where each maximum was.
+    out : array, or with return_indices a pair (y, indices) of which either may be None
 
     Returns
     -------
@@ -184,10 +185,20 @@ def max_pool2d(x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=
         return _core.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
     exact = _as_exact_floats(x)
     result = _core.max_pool2d(exact, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, None)
-    if isinstance(out, np.ndarray) and errors.share_memory(out, x):
-        raise errors.overlap("x")
-    y = _deliver((result[0] if return_indices else result).astype(x.dtype), out)
-    return (y, result[1]) if return_indices else y
+    if not return_indices:
+        return _deliver(result.astype(x.dtype), _clear_of(out, "x", x))
+    y_out, indices_out = errors.pair_of_results(out) if isinstance(out, tuple) else (out, None)
+    y, indices = result[0].astype(x.dtype), result[1]
+    _check_out(y, _clear_of(y_out, "x", x))
+    _check_out(indices, _clear_of(_clear_of(indices_out, "x", x), "out[0]", y_out), "out[1]")
+    return _deliver(y, y_out), _deliver(indices, indices_out, "out[1]")
+
+
+def _clear_of(out, name, array):
+    """`out`, which must not share memory with the array of that name."""
+    if isinstance(out, np.ndarray) and isinstance(array, np.ndarray) and errors.share_memory(out, array):
+        raise errors.overlap(name)
+    return out
 
 
 def _as_exact_floats(x):
@@ -203,20 +214,27 @@ def _as_exact_floats(x):
     return x
 
 
-def _deliver(y, out):
-    """Copy a result into `out`, if one was given, after the checks that the kernels' own path makes."""
+def _check_out(y, out, name="out"):
+    """The checks that the kernels' own path makes of a caller's array."""
+    if out is None:
+        return
+    if not isinstance(out, np.ndarray):
+        raise errors.not_an_array(name, out)
+    if out.dtype != y.dtype:
+        raise errors.wrong_out_dtype(name, out.dtype, y.dtype.num)
+    if out.shape != y.shape:
+        raise errors.wrong_out_shape(name, out.shape, y.shape)
+    if not out.flags.writeable:
+        raise errors.read_only(name)
+    if errors.overlaps_itself(out):
+        raise errors.self_overlap(name)
+
+
+def _deliver(y, out, name="out"):
+    """Copy a result into `out`, if one was given, after checks."""
+    _check_out(y, out, name)
     if out is None:
         return y
-    if not isinstance(out, np.ndarray):
-        raise errors.not_an_array("out", out)
-    if out.dtype != y.dtype:
-        raise errors.wrong_out_dtype("out", out.dtype, y.dtype.num)
-    if out.shape != y.shape:
-        raise errors.wrong_out_shape("out", out.shape, y.shape)
-    if not out.flags.writeable:
-        raise errors.read_only("out")
-    if errors.overlaps_itself(out):
-        raise errors.self_overlap("out")
     out[...] = y
     return out
 

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optimisers: each updates all parameters of a model in place, as one vector."""
+"""Optimisers: each updates all parameters of a model in place, as one vector, in one pass."""
 
 import math
 
 import numpy as np
 
+from fastconv import _core
 from fastconv.arguments import boolean, keras_names, number, positive_integer
-
-# Parameters are updated in blocks whose vectors stay in the L2 cache over the elementwise passes
-# of one update; below this the calls cost more than the arithmetic.
-BLOCK = 16384
 
 # Where a gradient stays zero, a decaying mean would end among the subnormal numbers, which are slow,
 # and stay there. So every so many updates what is too small to matter becomes zero.
@@ -45,7 +42,7 @@ class Optimizer:
     def reset(self):
         """Forget the state, as for a new model."""
         self.iterations = 0
-        self._state = self._scratch = None
+        self._state = None
 
     def learning_rate(self):
         """The learning rate of the next update."""
@@ -55,22 +52,13 @@ class Optimizer:
         """Update the vector ``parameters`` in place by the vector ``gradients`` of its shape."""
         if self._state is None:
             self._state = [np.zeros_like(parameters) for _ in range(self.slots)]
-            self._scratch = np.empty((2, BLOCK), parameters.dtype)
-        factors = self._factors()
-        for start in range(0, parameters.size, BLOCK):
-            block = slice(start, start + BLOCK)
-            state = [vector[block] for vector in self._state]
-            if state and self.iterations % SWEEP == 0:
-                state[0][np.abs(state[0]) < NEGLIGIBLE] = 0
-            size = min(BLOCK, parameters.size - start)
-            self._update(parameters[block], gradients[block], *self._scratch[:, :size], factors, *state)
+        least = NEGLIGIBLE if self.iterations % SWEEP == 0 else 0.0
+        if not self._update(parameters, gradients, least, *self._state):
+            raise ValueError("parameters and gradients must be contiguous vectors of one type, float32 or float64")
         self.iterations += 1
 
-    def _factors(self):
-        """The numbers of this update that are the same for every parameter."""
-        return self.learning_rate()
-
-    def _update(self, parameters, gradients, scratch, scratch2, factors, *state):
+    def _update(self, parameters, gradients, least, *state):
+        """One pass over the vectors; ``least``: smaller numbers of the first slot become zero."""
         raise NotImplementedError
 
     def config(self):
@@ -100,22 +88,9 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum above 0")
         self.slots = 1 if self.momentum else 0
 
-    def _update(self, p, g, scratch, scratch2, lr, velocity=None):
-        if self.weight_decay:
-            np.multiply(p, self.weight_decay, out=scratch)
-            scratch += g
-            g = scratch
-        if velocity is not None:
-            velocity *= self.momentum
-            velocity += g
-            if self.nesterov:
-                np.multiply(velocity, self.momentum, out=scratch2)
-                scratch2 += g
-                g = scratch2
-            else:
-                g = velocity
-        np.multiply(g, lr, out=scratch)
-        p -= scratch
+    def _update(self, parameters, gradients, least, velocity=None):
+        rate, momentum, decay = self.learning_rate(), self.momentum, self.weight_decay
+        return _core.sgd_step(parameters, gradients, velocity, rate, momentum, decay, self.nesterov, least)
 
 
 class Adam(Optimizer):
@@ -132,26 +107,14 @@ class Adam(Optimizer):
         self.beta2 = number(beta2, "beta2", 0, 1)
         self.epsilon = number(epsilon, "epsilon", 0)
 
-    def _factors(self):
-        # The state holds the sums m / (1 - beta1) and v / (1 - beta2), two passes fewer than the
-        # means; with their factors taken out, p -= scale * m_sum / (sqrt(v_sum) + epsilon).
+    def _update(self, parameters, gradients, least, m_sum, v_sum):
+        # The state holds the sums m / (1 - beta1) and v / (1 - beta2); with their factors taken out,
+        # p -= scale * m_sum / (sqrt(v_sum) + epsilon).
         step = self.iterations + 1
         m_factor = (1 - self.beta1) / (1 - self.beta1**step)
         v_factor = math.sqrt((1 - self.beta2) / (1 - self.beta2**step))
-        return self.learning_rate() * m_factor / v_factor, self.epsilon / v_factor
-
-    def _update(self, p, g, scratch, _, factors, m_sum, v_sum):
-        scale, epsilon = factors
-        m_sum *= self.beta1
-        m_sum += g
-        v_sum *= self.beta2
-        np.square(g, out=scratch)
-        v_sum += scratch
-        np.sqrt(v_sum, out=scratch)
-        scratch += epsilon
-        np.divide(m_sum, scratch, out=scratch)
-        scratch *= scale
-        p -= scratch
+        scale, epsilon = self.learning_rate() * m_factor / v_factor, self.epsilon / v_factor
+        return _core.adam_step(parameters, gradients, m_sum, v_sum, scale, self.beta1, self.beta2, epsilon, least)
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam}

@@ -165,8 +165,8 @@ class Trainable:
     def _workspace_lent(self):
         """Lend the workspace to the layers. Yields the index of the first layer that learns; what
         lies before it, and the gradient of its input, need not be computed."""
-        learning = [index for index, layer in enumerate(self.layers) if layer.parameters]
-        first = learning[0] if learning else len(self.layers)
+        first = next((index for index, layer in enumerate(self.layers) if layer.parameters), len(self.layers))
+        self._workspace.start()
         for index, layer in enumerate(self.layers):
             layer.workspace = self._workspace
             layer.needs_input_gradient = index > first

@@ -6,7 +6,8 @@ import pytest
 from gradients import assert_close, central_differences
 
 import fastconv as fc
-from fastconv import layers
+from fastconv import _core, layers
+from fastconv.layers import activation
 from fastconv.layers.workspace import Workspace
 
 IMAGE = (5, 6, 4)  # height, width, channels
@@ -130,6 +131,51 @@ def test_the_gradient_of_the_input_can_be_left_out(case):
     assert layer.backward(np.ones_like(y)) is None
     for name, array in layer.gradients.items():
         assert np.array_equal(array, gradients[name])
+
+
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.0, 1e-42, -1e-42, 3e38]
+
+
+@pytest.mark.parametrize("size", [0, 1, 17, 4096, 100_001])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
+def test_slopes_in_c_have_the_bits_of_numpy(name, size, isa, dtype):
+    """NaN and infinities included, in place or not, on one thread and on two."""
+    rng, special = np.random.default_rng(size), np.array(SPECIAL, dtype)
+    grad_y, y = rng.standard_normal((2, size)).astype(dtype)
+    if size > 200:
+        grad_y[100:200], y[100:200] = (of.ravel() for of in np.meshgrid(special, special))
+    with np.errstate(all="ignore"):
+        expected = activation.BACKWARD[name](grad_y, y)
+    for threads in (1, 2):
+        out = np.full(size, 7, dtype)
+        with fc.threads(threads):
+            assert _core.activation_backward(name, grad_y, y, out)
+        np.testing.assert_array_equal(out, expected)
+        numbers = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(out[numbers]), np.signbit(expected[numbers]))
+    own = grad_y.copy()
+    assert _core.activation_backward(name, own, y, own)
+    np.testing.assert_array_equal(own, expected)
+
+
+def test_slopes_of_other_arrays_are_left_to_numpy():
+    grad_y, y = np.ones((2, 6, 4), np.float32)
+    out = np.full((6, 4), 7, np.float32)
+    read_only = np.zeros((6, 4), np.float32)
+    read_only.flags.writeable = False
+    for arguments in (
+        (grad_y.astype(np.float64), y, out),
+        (grad_y, y.astype(np.float16), out),
+        (grad_y.T, y.T, out.T),
+        (grad_y[::2], y[::2], out[::2]),
+        (grad_y, y[:3], out),
+        (grad_y, y, out[:3]),
+        (grad_y, y.astype(">f4"), out),
+        (grad_y, y, read_only),
+        (grad_y.tolist(), y, out),
+    ):
+        assert _core.activation_backward("relu", *arguments) is False
+    assert (out == 7).all() and not read_only.any()
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])

@@ -68,6 +68,23 @@ def test_cross_entropy_is_minus_the_logarithm_of_the_softmax():
     np.testing.assert_allclose(losses.CrossEntropy()(scores, rows), expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_labels_of_any_type_give_what_int64_gives(dtype):
+    """int64 labels take a path of their own; others, and logits with gaps, NumPy's."""
+    scores = np.random.default_rng(3).normal(size=(300, 7)).astype(dtype) * 20
+    labels = np.random.default_rng(4).integers(0, 7, 300)
+    value, gradient = losses.CrossEntropy().value_and_gradient(scores, labels)
+    wide = np.zeros((300, 14), dtype)
+    wide[:, ::2] = scores
+    for other_scores, other in ((scores, labels.astype(np.int32)), (scores, labels[:, None]), (wide[:, ::2], labels)):
+        other_value, other_gradient = losses.CrossEntropy().value_and_gradient(other_scores, other)
+        np.testing.assert_allclose(other_value, value, rtol=1e-5 if dtype == np.float32 else 1e-13)
+        np.testing.assert_allclose(other_gradient, gradient, atol=1e-8 if dtype == np.float32 else 1e-16)
+    scores[7, 3] = np.nan
+    value, gradient = losses.CrossEntropy().value_and_gradient(scores, labels)
+    assert np.isnan(value) and np.isnan(gradient[7]).all() and not np.isnan(np.delete(gradient, 7, axis=0)).any()
+
+
 def test_label_smoothing_mixes_in_the_uniform_distribution():
     smoothed = losses.CrossEntropy(label_smoothing=0.2)(logits(), LABELS)
     expected = losses.CrossEntropy()(logits(), 0.8 * one_hot() + 0.2 / 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optimisers against their published formulas, on vectors shorter and longer than a block."""
+"""Optimisers against their published formulas, on vectors shorter and longer than the block of a task."""
 
 import math
 import tracemalloc
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from fastconv import optimizers
-from fastconv.optimizers import BLOCK, SGD, Adam, CosineDecay
+from fastconv.optimizers import SGD, Adam, CosineDecay
+
+BLOCK = 1 << 15
 
 SIZES = [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3]
 

@@ -258,6 +258,83 @@ def test_out_may_have_any_strides(form, isa, layout, dtype):
             assert (out.base == 99).sum() == out.base.size - out.size
 
 
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("form", WRITABLE)
+def test_out_may_be_a_pair(form, number, layout):
+    """As of NumPy's functions of two results: (y, indices), either of which may be None."""
+    x = np.random.default_rng(14).integers(-9, 9, size=PROBLEM.x_shape(layout)).astype(number)
+    keywords = PROBLEM.window | {"layout": layout, "return_indices": True}
+    plain = fc.max_pool2d(x, **keywords)
+    y, indices = FORMS[form](np.zeros_like(plain[0])), FORMS[form](np.full_like(plain[1], -1))
+    result = fc.max_pool2d(x, **keywords, out=(y, indices))
+    assert result[0] is y and result[1] is indices
+    assert same_bits(y, plain[0]) and same_bits(indices, plain[1])
+    indices[...] = -1
+    result = fc.max_pool2d(x, **keywords, out=(None, indices))
+    assert result[1] is indices and same_bits(result[0], plain[0]) and same_bits(indices, plain[1])
+    y[...] = 0
+    result = fc.max_pool2d(x, **keywords, out=(y, None))
+    assert result[0] is y and same_bits(y, plain[0]) and same_bits(result[1], plain[1])
+
+
+WRONG_PAIRS = {
+    "three": (lambda y, i, x: (y, i, y), ValueError, "3 entries"),
+    "one": (lambda y, i, x: (y,), ValueError, "1 entries"),
+    "list": (lambda y, i, x: [y, i], TypeError, "out"),
+    "dtype": (lambda y, i, x: (y, i.astype(np.int32)), TypeError, r"out\[1\] has dtype int32"),
+    "shape": (lambda y, i, x: (y, i[:-1]), ValueError, r"out\[1\] has shape"),
+    "read-only": (lambda y, i, x: (y, np.broadcast_to(np.int64(0), i.shape)), ValueError, "read-only"),
+    "in x": (lambda y, i, x: (y, x.ravel().view(np.int64)[: i.size].reshape(i.shape)), ValueError, "with x"),
+    "in y": (lambda y, i, x: (i.ravel().view(x.dtype)[: y.size].reshape(y.shape), i), ValueError, r"out\[0\]"),
+}
+
+
+@pytest.mark.parametrize("number", [np.float64, np.int64])
+@pytest.mark.parametrize("case", WRONG_PAIRS)
+def test_wrong_pairs(case, number):
+    make, error, text = WRONG_PAIRS[case]
+    x = np.zeros((2, 6, 6, 4), number)
+    y, indices = np.full((2, 3, 3, 4), 7, number), np.full((2, 3, 3, 4), 7)
+    with pytest.raises(error, match=text):
+        fc.max_pool2d(x, 2, return_indices=True, out=make(y, indices, x))
+    assert (y == 7).all() and (indices == 7).all() and not x.any()
+    with pytest.raises(TypeError, match="out"):
+        fc.max_pool2d(x, 2, out=(y, indices))
+
+
+def test_backward_of_strips_and_of_scattered_indices_agree_to_the_bit(isa, dtype):
+    """Indices that stray far apart take another path than those of a pooling; both add in the order of the windows."""
+    rng = np.random.default_rng(21)
+    x_shape, y_shape = (2, 24, 23, 37), (2, 12, 12, 37)
+    x = rng.standard_normal(x_shape).astype(dtype)
+    for window in ({"kernel_size": 2, "ceil_mode": True}, {"kernel_size": 3, "stride": 2, "padding": 1}):
+        y, indices = fc.max_pool2d(x, **window, return_indices=True)
+        assert y.shape == y_shape
+        grad_y = rng.standard_normal(y_shape).astype(dtype)
+        near = fc.max_pool2d_backward(grad_y, indices, x_shape)
+        strayed = indices.copy()
+        strayed[:, :, :, 5] = rng.integers(0, 24 * 23, size=(2, 12, 12))
+        far = fc.max_pool2d_backward(grad_y, strayed, x_shape)
+        stray = grad_y[..., 5:6], strayed[..., 5:6], (*x_shape[:3], 1)
+        terms = oracle.max_pool2d_backward(abs(stray[0]), *stray[1:])
+        assert_within(far[..., 5:6], oracle.max_pool2d_backward(*stray), terms, 4)
+        assert same_bits(np.delete(far, 5, axis=3), np.delete(near, 5, axis=3))
+
+
+@pytest.mark.parametrize("place", [-1, 24 * 23, -(2**40), 2**40, 2**63 - 1, -(2**63)])
+def test_one_bad_index_among_many_is_found_before_anything_is_written(place, isa, layout):
+    x_shape = (2, 24, 23, 37) if layout == "NHWC" else (2, 37, 24, 23)
+    x = np.random.default_rng(22).standard_normal(x_shape).astype(np.float32)
+    y, indices = fc.max_pool2d(x, 2, layout=layout, return_indices=True)
+    out = np.full(x_shape, 7, np.float32)
+    for at in ((0, 0, 0, 0), tuple(n - 1 for n in y.shape), tuple(n // 2 for n in y.shape)):
+        wrong = indices.copy()
+        wrong[at] = place
+        with pytest.raises(ValueError, match="indices"):
+            fc.max_pool2d_backward(y, wrong, x_shape, layout=layout, out=out)
+        assert (out == 7).all()
+
+
 def test_one_image_without_batch_axis(isa, layout, dtype):
     x = np.random.default_rng(13).standard_normal(PROBLEM.x_shape(layout)).astype(dtype)
     batch = fc.max_pool2d(x, **PROBLEM.window, layout=layout, return_indices=True)

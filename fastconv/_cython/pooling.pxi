@@ -60,24 +60,32 @@ def pool2d_output_shape(object x_shape, object kernel_size, object stride, objec
 
 def max_pool2d(object x, object kernel_size, object stride, object padding, object dilation, object ceil_mode,
                bint return_indices, object layout, object out):
-    """The maximum of integers and float16 comes as float32, which holds it exactly."""
+    """The maximum of integers and float16 comes as float32, which holds it exactly. With return_indices, out may be a
+    pair."""
     cdef fc_pool2d g
     cdef fc_array x_view, y_view, indices_view
     cdef int64_t x_sizes[4]
     cdef int64_t y_sizes[4]
     cdef int64_t *indices_data = NULL
     cdef fc_status status
-    cdef cnp.ndarray indices = None
+    cdef cnp.ndarray indices_target = None, indices = None
+    cdef object indices_out = None
     cdef cnp.ndarray x_array = to_array(x, "x", True)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     resolve_pool(&g, x_sizes, rank, "x", kernel_size, stride, padding, dilation, ceil_mode, channels_first)
     pooled_sizes(&g, channels_first, rank, y_sizes)
+    if return_indices and isinstance(out, tuple):
+        out, indices_out = errors.pair_of_results(out)
     cdef cnp.ndarray target = to_result(out, rank, y_sizes, result_type(x_array, x_array))
     if out is not None:
         refuse_overlap(target, x_array, "x")
     if return_indices:
-        indices = new_result(rank, y_sizes, cnp.NPY_INT64)
+        indices_target = to_result(indices_out, rank, y_sizes, cnp.NPY_INT64, "out[1]")
+        if indices_out is not None:
+            refuse_overlap(indices_target, x_array, "x")
+            refuse_overlap(indices_target, target, "out[0]")
+        indices = walkable(indices_target)
         view_image(indices, channels_first, &indices_view)
         indices_data = <int64_t *>cnp.PyArray_DATA(indices)
     cdef cnp.ndarray y = walkable(target)
@@ -87,7 +95,7 @@ def max_pool2d(object x, object kernel_size, object stride, object padding, obje
         status = fc_max_pool2d(&g, &x_view, &y_view, indices_data, indices_view.stride)
     check(status)
     result = deliver(out, target, y)
-    return (result, indices) if return_indices else result
+    return (result, deliver(indices_out, indices_target, indices)) if return_indices else result
 
 
 def max_pool2d_backward(object grad_y, object indices, object x_shape, object layout, object out):

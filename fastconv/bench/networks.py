@@ -18,6 +18,8 @@ NETWORKS = {
     "googlenet": "GoogLeNet, or Inception v1 (Szegedy et al. 2014)",
     "mobilenet": "MobileNet v1, width 1.0: depthwise and pointwise layers (Howard et al. 2017)",
     "mobilenet2": "MobileNet v2, width 1.0: depthwise and pointwise layers (Sandler et al. 2018)",
+    "efficientnet": "the 5x5 depthwise layers of EfficientNet-B0 (Tan and Le 2019)",
+    "resnext50": "the grouped layers of ResNeXt-50 32x4d (Xie et al. 2017)",
     "deepbench": "a selection of Baidu's DeepBench (2016): speech, text lines, faces, odd strides and windows",
     "tiny": "an 8x8 image with one channel and four 3x3 filters, to see what a call costs",
 }
@@ -129,6 +131,22 @@ def _mobilenet2():
     return _distinct(layers)
 
 
+def _efficientnet():
+    shapes = [(56, 144, 2), (28, 240, 1), (14, 480, 1), (14, 672, 1), (14, 672, 2), (7, 1152, 1)]
+    return [
+        _square("efficientnet", f"dw{i}", size, c, c, 5, stride, groups=c) for i, (size, c, stride) in enumerate(shapes, 1)
+    ]
+
+
+def _resnext50():
+    shapes = [("conv2", 56, 128, 1), ("conv3", 56, 256, 2), ("conv3", 28, 256, 1), ("conv4", 28, 512, 2)]
+    shapes += [("conv4", 14, 512, 1), ("conv5", 14, 1024, 2), ("conv5", 7, 1024, 1)]
+    return [
+        _square("resnext50", f"{stage}.3x3{'s2' if stride == 2 else ''}", size, c, c, 3, stride, groups=32)
+        for stage, size, c, stride in shapes
+    ]
+
+
 def _deepbench():
     shapes = [  # h, w, c, k, r, s, stride, padding
         ("speech1", 161, 700, 1, 32, 5, 20, 2, 0),
@@ -168,6 +186,8 @@ CONVS = [
     *_googlenet(),
     *_mobilenet(),
     *_mobilenet2(),
+    *_efficientnet(),
+    *_resnext50(),
     *_deepbench(),
     Conv("tiny", "conv", 8, 8, 1, 4, 3, 3),
 ]

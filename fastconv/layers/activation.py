@@ -7,10 +7,12 @@ layer here has to keep its argument.
 
 import numpy as np
 
+from fastconv import _core
 from fastconv.arguments import number
 from fastconv.layers.base import Layer
 
 LEAKY_SLOPE = 0.01
+BOOL = np.dtype(bool)
 
 
 def relu(x, out=None):
@@ -93,10 +95,13 @@ def activation_name(value, allowed):
 def activation_gradient(layer, grad_y, y):
     """Gradient before ``layer.activation`` from the one after it and the result y, in place of
     ``grad_y`` in a training step."""
-    if layer.activation is None:
+    activation = layer.activation
+    if activation is None:
         return grad_y
-    out = grad_y if layer.workspace is not None else None
-    return BACKWARD[layer.activation](grad_y, y, out=out)
+    out = grad_y if layer.workspace is not None else np.empty(y.shape, y.dtype)
+    if activation != "softmax" and _core.activation_backward(activation, grad_y, y, out):
+        return out
+    return BACKWARD[activation](grad_y, y, out=out)  # arrays that are no adjacent numbers of one type
 
 
 class Activation(Layer):
@@ -165,7 +170,8 @@ class Dropout(Layer):
         if self.rng is None:
             self.rng = np.random.default_rng()
         scale = self._scale = self._random(x)
-        np.greater_equal(scale, self.rate, out=scale)
+        kept = np.greater_equal(scale, self.rate, out=self.buffer("kept", x.shape, BOOL))
+        np.copyto(scale, kept)  # a comparison with a float for its result would convert through a new buffer
         scale *= 1 / (1 - self.rate)
         return np.multiply(x, scale, out=self.buffer("y", x.shape, x.dtype))
 

@@ -24,6 +24,7 @@ class Layer:
     owner = None  # the model that the layer is part of
     needs_input_gradient = True
     workspace = None
+    _planned = None
 
     def __init__(self, *, name=None, input_shape=None, layout=None):
         self.name = name
@@ -72,6 +73,17 @@ class Layer:
         if self.workspace is None:
             return None
         return self.workspace.array((self.name, key), shape, dtype)
+
+    def planned(self, x_shape):
+        """What ``plan(x_shape)`` returns, worked out once for each shape that comes several times in a row."""
+        key = x_shape, self.layout
+        if self._planned is None or self._planned[0] != key:
+            self._planned = key, self.plan(x_shape)
+        return self._planned[1]
+
+    def plan(self, x_shape):
+        """What the passes over batches of this shape have in common, for layers that ask for it."""
+        return None
 
     def gradient_buffer(self, shape, dtype):
         """Like ``buffer``, for the gradient that ``backward`` returns."""

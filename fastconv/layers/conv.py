@@ -50,16 +50,14 @@ class _Convolution(Layer):
 
     def forward(self, x, training=False):
         self.require_parameters(x)
-        out = None
-        if training:
-            out = self.buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
+        geometry, y_shape = self.planned(x.shape)
         y = ops.conv2d(
             x,
             self.parameters["weight"],
             self.parameters.get("bias"),
             activation=self.activation,
-            out=out,
-            **self._geometry(self._channels(x.shape[1:])),
+            out=self.buffer("y", y_shape, x.dtype) if training else None,
+            **geometry,
         )
         if training:
             self._x, self._y = x, y
@@ -67,7 +65,7 @@ class _Convolution(Layer):
 
     def backward(self, grad_y):
         x, weight = self._x, self.parameters["weight"]
-        geometry = self._geometry(self._channels(x.shape[1:]))
+        geometry, _ = self.planned(x.shape)
         grad = activation_gradient(self, grad_y, self._y)
         ops.conv2d_backward_weight(grad, x, weight.shape, out=self.gradients["weight"], **geometry)
         if self.bias:
@@ -76,6 +74,11 @@ class _Convolution(Layer):
             return None
         out = self.gradient_buffer(x.shape, grad.dtype)
         return ops.conv2d_backward_input(grad, weight, x.shape, out=out, **geometry)
+
+    def plan(self, x_shape):
+        """The arguments of the convolution, the shape of its result."""
+        geometry = self._geometry(self._channels(x_shape[1:]))
+        return geometry, (x_shape[0], *self.output_shape(x_shape[1:]))
 
     def _channels(self, input_shape):
         if len(input_shape) != 3:

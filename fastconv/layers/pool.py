@@ -7,6 +7,8 @@ from fastconv import ops
 from fastconv.arguments import boolean, integer_pair, keras_names, positive_integer
 from fastconv.layers.base import Layer
 
+INDEX = np.dtype(np.int64)
+
 
 class _Pooling(Layer):
     """What the two windowed layers share: where their windows lie."""
@@ -32,10 +34,9 @@ class _Pooling(Layer):
             "layout": self.layout or "NHWC",
         }
 
-    def _y_buffer(self, x, training):
-        if not training:
-            return None
-        return self.buffer("y", (len(x), *self.output_shape(x.shape[1:])), x.dtype)
+    def plan(self, x_shape):
+        """The arguments of the pooling, the shape of its result."""
+        return self._window(), (x_shape[0], *self.output_shape(x_shape[1:]))
 
 
 class MaxPooling2D(_Pooling):
@@ -50,12 +51,12 @@ class MaxPooling2D(_Pooling):
         self.dilation = integer_pair(dilation, "dilation")
 
     def forward(self, x, training=False):
-        window = {**self._window(), "dilation": self.dilation}
+        window, y_shape = self.planned(x.shape)
         if not training:
-            return ops.max_pool2d(x, **window)
-        out = self._y_buffer(x, training)
+            return ops.max_pool2d(x, dilation=self.dilation, **window)
         self._x_shape = x.shape
-        y, self._indices = ops.max_pool2d(x, **window, return_indices=True, out=out)
+        out = self.buffer("y", y_shape, x.dtype), self.buffer("indices", y_shape, INDEX)
+        y, self._indices = ops.max_pool2d(x, dilation=self.dilation, return_indices=True, out=out, **window)
         return y
 
     def backward(self, grad_y):
@@ -106,14 +107,15 @@ class AveragePooling2D(_Pooling):
     def forward(self, x, training=False):
         if training:
             self._x_shape = x.shape
-        out = self._y_buffer(x, training)
-        return ops.avg_pool2d(x, **self._window(), **self._divisor(), out=out)
+        window, y_shape = self.planned(x.shape)
+        out = self.buffer("y", y_shape, x.dtype) if training else None
+        return ops.avg_pool2d(x, **window, **self._divisor(), out=out)
 
     def backward(self, grad_y):
         return ops.avg_pool2d_backward(
             grad_y,
             self._x_shape,
-            **self._window(),
+            **self.planned(self._x_shape)[0],
             **self._divisor(),
             out=self.gradient_buffer(self._x_shape, grad_y.dtype),
         )
@@ -130,15 +132,22 @@ class GlobalAveragePooling2D(Layer):
             raise ValueError(f"GlobalAveragePooling2D takes images, got the shape {input_shape}")
         return (input_shape[0 if self.layout == "NCHW" else 2],)
 
+    def plan(self, x_shape):
+        """The size of the images, the shape of the result with and without the axes of the pixels."""
+        size = tuple(x_shape[axis] for axis in self._axes())
+        kept = tuple(1 if axis in self._axes() else length for axis, length in enumerate(x_shape))
+        return size, kept, (x_shape[0], *self.output_shape(x_shape[1:]))
+
     def forward(self, x, training=False):
-        if training:
-            self._x_shape = x.shape
-        return ops.global_avg_pool2d(x, layout=self.layout or "NHWC")
+        layout = self.layout or "NHWC"
+        if not training:
+            return ops.global_avg_pool2d(x, layout=layout)
+        self._x_shape = x.shape
+        size, kept, y_shape = self.planned(x.shape)
+        return ops.avg_pool2d(x, size, layout=layout, out=self.buffer("y", kept, x.dtype)).reshape(y_shape)
 
     def backward(self, grad_y):
-        height, width = (self._x_shape[axis] for axis in self._axes())
-        grad_x = self.gradient_buffer(self._x_shape, grad_y.dtype)
-        if grad_x is None:
-            grad_x = np.empty(self._x_shape, grad_y.dtype)
-        grad_x[...] = np.expand_dims(grad_y * (1 / (height * width)), self._axes())
-        return grad_x
+        size, kept, _ = self.planned(self._x_shape)
+        out = self.gradient_buffer(self._x_shape, grad_y.dtype)
+        layout = self.layout or "NHWC"
+        return ops.avg_pool2d_backward(grad_y.reshape(kept), self._x_shape, size, layout=layout, out=out)

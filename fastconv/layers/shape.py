@@ -18,10 +18,20 @@ class Flatten(Layer):
     def forward(self, x, training=False):
         if training:
             self._shape = x.shape
-        return x.reshape(len(x), math.prod(x.shape[1:]))
+        return self._reshaped("_y", x, (len(x), math.prod(x.shape[1:])))
 
     def backward(self, grad_y):
-        return grad_y.reshape(self._shape)
+        return self._reshaped("_grad_x", grad_y, self._shape)
+
+    def _reshaped(self, name, array, shape):
+        """``array`` in that shape, in a training step as the same object while it is given the same one."""
+        if self.workspace is None:
+            return array.reshape(shape)
+        last = getattr(self, name, None)
+        if last is None or last[0] is not array:
+            last = array, array.reshape(shape)
+            setattr(self, name, last)
+        return last[1]
 
 
 class Rescaling(Layer):

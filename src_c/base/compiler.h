@@ -15,6 +15,9 @@
 #define FC_TARGET_END FC_PRAGMA(GCC pop_options)
 #endif
 
+/* The compiler forgets where a pointer came from, so that it keeps no sums of it and of offsets in registers. */
+#define FC_OPAQUE(pointer) __asm__("" : "+r"(pointer))
+
 #define FC_INLINE static inline __attribute__((always_inline))
 
 #define FC_MIN(a, b) ((a) < (b) ? (a) : (b))

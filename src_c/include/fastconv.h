@@ -132,6 +132,26 @@ fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y);
 fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x);
 
+/* A training step, on adjacent numbers of one type. grad_x = grad_y times the slope of the activation, from its result
+ * y; grad_x may be grad_y. */
+fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
+                                 const void *y, void *grad_x);
+
+/* loss = mean over the rows of -log(softmax(logits))[label]; grad = its gradient. A label outside the classes:
+ * FC_BAD_INDEX, before anything is written. */
+fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits, const int64_t *labels,
+                           void *grad, double *loss);
+
+/* g = gradients + decay*parameters; v = momentum*v + g; g = v, or with nesterov g + momentum*v; parameters -= rate*g.
+ * velocity may be NULL: no momentum. `least`: smaller velocities are set to zero first, so that none ends among the
+ * subnormal numbers. */
+fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
+                      double rate, double momentum, double decay, int nesterov, double least);
+
+/* m = beta1*m + g; v = beta2*v + g*g; parameters -= scale * m / (sqrt(v) + epsilon); `least` as above, for m. */
+fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
+                       double scale, double beta1, double beta2, double epsilon, double least);
+
 /* Threads. 0 stands for "no choice made": min(CPUs this process may use, container quota). */
 void fc_set_num_threads(int threads);       /* whole process */
 void fc_set_thread_num_threads(int threads); /* calling thread only, over the former */

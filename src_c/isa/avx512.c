@@ -6,7 +6,7 @@
 #include "../base/compiler.h"
 #include "../kernels/kernels.h"
 
-FC_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")
+FC_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prfchw")
 #define FC_ISA avx512
 #include "vec_avx512.h"
 #include "isa_template.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The kernels in plain C: the judge of the others, and what runs where no vector instruction set is known. */
+#include <math.h>
+
 #include "../base/compiler.h"
 #include "../kernels/kernels.h"
 

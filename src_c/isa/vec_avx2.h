@@ -42,6 +42,10 @@ FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return _mm256_mul_ps(a, b); }
 FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return _mm256_mul_pd(a, b); }
 FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm256_div_ps(a, b); }
 FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return _mm256_div_pd(a, b); }
+FC_INLINE v_f32 root_f32(v_f32 a) { return _mm256_sqrt_ps(a); }
+FC_INLINE v_f64 root_f64(v_f64 a) { return _mm256_sqrt_pd(a); }
+FC_INLINE m_f32 above_f32(v_f32 a, v_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); } /* lanes in which a > b */
+FC_INLINE m_f64 above_f64(v_f64 a, v_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
 /* a > b ? a : b, so b when either is NaN. */
 FC_INLINE v_f32 max_f32(v_f32 a, v_f32 b) { return _mm256_max_ps(a, b); }
 FC_INLINE v_f64 max_f64(v_f64 a, v_f64 b) { return _mm256_max_pd(a, b); }
@@ -65,6 +69,39 @@ FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) {
 }
 FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) {
     return _mm256_blendv_epi8(no, yes, _mm256_castpd_si256(m));
+}
+
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are
+ * not touched. imul multiplies the lower halves. same: lanes whose index is `value`; same_n reads the first n, the
+ * other lanes mean nothing. */
+FC_INLINE i_f64 iload_f64(const int64_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
+    const __m256i there = lanes_f64(n);
+    return _mm256_blendv_epi8(rest, _mm256_maskload_epi64((const long long *)(const void *)p, there), there);
+}
+FC_INLINE void istore_f64(int64_t *p, i_f64 a) { _mm256_storeu_si256((__m256i *)(void *)p, a); }
+FC_INLINE i_f64 imin_f64(i_f64 a, i_f64 b) { return _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(a, b)); }
+FC_INLINE i_f64 imax_f64(i_f64 a, i_f64 b) { return _mm256_blendv_epi8(b, a, _mm256_cmpgt_epi64(a, b)); }
+FC_INLINE i_f64 isub_f64(i_f64 a, i_f64 b) { return _mm256_sub_epi64(a, b); }
+FC_INLINE i_f64 imul_f64(i_f64 a, i_f64 b) { return _mm256_mul_epu32(a, b); }
+FC_INLINE i_f64 ishift_f64(i_f64 a, int n) { return _mm256_srl_epi64(a, _mm_cvtsi32_si128(n)); }
+FC_INLINE m_f64 same_f64(const int64_t *p, int64_t value) {
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(iload_f64(p), _mm256_set1_epi64x(value)));
+}
+FC_INLINE m_f64 same_n_f64(const int64_t *p, int64_t value, int n) {
+    const __m256i there = iload_n_f64(p, n, _mm256_setzero_si256());
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(there, _mm256_set1_epi64x(value)));
+}
+FC_INLINE m_f32 join_f32(m_f64 low, m_f64 high) { /* of each 64-bit lane its lower half, in order */
+    const __m256 halves = _mm256_shuffle_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high), 0x88);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xD8));
+}
+FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) {
+    return join_f32(same_f64(p, value), same_f64(p + 4, value));
+}
+FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
+    if (n <= 4) return join_f32(same_n_f64(p, value, n), _mm256_setzero_pd());
+    return join_f32(same_f64(p, value), same_n_f64(p + 4, value, n - 4));
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */

@@ -36,6 +36,10 @@ FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return _mm512_mul_ps(a, b); }
 FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return _mm512_mul_pd(a, b); }
 FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm512_div_ps(a, b); }
 FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return _mm512_div_pd(a, b); }
+FC_INLINE v_f32 root_f32(v_f32 a) { return _mm512_sqrt_ps(a); }
+FC_INLINE v_f64 root_f64(v_f64 a) { return _mm512_sqrt_pd(a); }
+FC_INLINE m_f32 above_f32(v_f32 a, v_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); } /* lanes in which a > b */
+FC_INLINE m_f64 above_f64(v_f64 a, v_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 /* a > b ? a : b, so b when either is NaN. */
 FC_INLINE v_f32 max_f32(v_f32 a, v_f32 b) { return _mm512_max_ps(a, b); }
 FC_INLINE v_f64 max_f64(v_f64 a, v_f64 b) { return _mm512_max_pd(a, b); }
@@ -56,6 +60,33 @@ FC_INLINE i_f32 iset1_f32(int32_t a) { return _mm512_set1_epi32(a); }
 FC_INLINE i_f64 iset1_f64(int64_t a) { return _mm512_set1_epi64(a); }
 FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) { return _mm512_mask_blend_epi32(m, no, yes); }
 FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) { return _mm512_mask_blend_epi64(m, no, yes); }
+
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are
+ * not touched. imul multiplies the lower halves. same: lanes whose index is `value`; same_n reads the first n, the
+ * other lanes mean nothing. */
+FC_INLINE i_f64 iload_f64(const int64_t *p) { return _mm512_loadu_si512(p); }
+FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
+    return _mm512_mask_loadu_epi64(rest, (__mmask8)((1u << n) - 1), p);
+}
+FC_INLINE void istore_f64(int64_t *p, i_f64 a) { _mm512_storeu_si512(p, a); }
+FC_INLINE i_f64 imin_f64(i_f64 a, i_f64 b) { return _mm512_min_epi64(a, b); }
+FC_INLINE i_f64 imax_f64(i_f64 a, i_f64 b) { return _mm512_max_epi64(a, b); }
+FC_INLINE i_f64 isub_f64(i_f64 a, i_f64 b) { return _mm512_sub_epi64(a, b); }
+FC_INLINE i_f64 imul_f64(i_f64 a, i_f64 b) { return _mm512_mul_epu32(a, b); }
+FC_INLINE i_f64 ishift_f64(i_f64 a, int n) { return _mm512_srl_epi64(a, _mm_cvtsi32_si128(n)); }
+FC_INLINE m_f64 same_f64(const int64_t *p, int64_t value) {
+    return _mm512_cmpeq_epi64_mask(_mm512_loadu_si512(p), _mm512_set1_epi64(value));
+}
+FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) {
+    return _mm512_kunpackb(same_f64(p + 8, value), same_f64(p, value));
+}
+FC_INLINE m_f64 same_n_f64(const int64_t *p, int64_t value, int n) {
+    const __mmask8 there = (__mmask8)((1u << n) - 1);
+    return _mm512_cmpeq_epi64_mask(_mm512_maskz_loadu_epi64(there, p), _mm512_set1_epi64(value));
+}
+FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
+    return n <= 8 ? same_n_f64(p, value, n) : _mm512_kunpackb(same_n_f64(p + 8, value, n - 8), same_f64(p, value));
+}
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
 FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) {

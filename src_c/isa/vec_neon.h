@@ -52,6 +52,10 @@ FC_INLINE v_f32 mul_f32(v_f32 a, v_f32 b) { return vmulq_f32(a, b); }
 FC_INLINE v_f64 mul_f64(v_f64 a, v_f64 b) { return vmulq_f64(a, b); }
 FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return vdivq_f32(a, b); }
 FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return vdivq_f64(a, b); }
+FC_INLINE v_f32 root_f32(v_f32 a) { return vsqrtq_f32(a); }
+FC_INLINE v_f64 root_f64(v_f64 a) { return vsqrtq_f64(a); }
+FC_INLINE m_f32 above_f32(v_f32 a, v_f32 b) { return vcgtq_f32(a, b); } /* lanes in which a > b */
+FC_INLINE m_f64 above_f64(v_f64 a, v_f64 b) { return vcgtq_f64(a, b); }
 /* a > b ? a : b, so b when either is NaN. */
 FC_INLINE v_f32 max_f32(v_f32 a, v_f32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 FC_INLINE v_f64 max_f64(v_f64 a, v_f64 b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
@@ -72,6 +76,40 @@ FC_INLINE i_f32 iset1_f32(int32_t a) { return vdupq_n_s32(a); }
 FC_INLINE i_f64 iset1_f64(int64_t a) { return vdupq_n_s64(a); }
 FC_INLINE i_f32 ipick_f32(m_f32 m, i_f32 yes, i_f32 no) { return vbslq_s32(m, yes, no); }
 FC_INLINE i_f64 ipick_f64(m_f64 m, i_f64 yes, i_f64 no) { return vbslq_s64(m, yes, no); }
+
+/* Pooling indices: VL_f64 integers of 64 bits. iload_n: the first n, then lanes of `rest`; the bytes behind the n are
+ * not touched. imul multiplies the lower halves. same: lanes whose index is `value`; same_n reads the first n, the
+ * other lanes mean nothing. */
+FC_INLINE i_f64 iload_f64(const int64_t *p) { return vld1q_s64(p); }
+FC_INLINE i_f64 iload_n_f64(const int64_t *p, int n, i_f64 rest) {
+    int64_t lanes[VL_f64];
+    vst1q_s64(lanes, rest);
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return vld1q_s64(lanes);
+}
+FC_INLINE void istore_f64(int64_t *p, i_f64 a) { vst1q_s64(p, a); }
+FC_INLINE i_f64 imin_f64(i_f64 a, i_f64 b) { return vbslq_s64(vcgtq_s64(a, b), b, a); }
+FC_INLINE i_f64 imax_f64(i_f64 a, i_f64 b) { return vbslq_s64(vcgtq_s64(a, b), a, b); }
+FC_INLINE i_f64 isub_f64(i_f64 a, i_f64 b) { return vsubq_s64(a, b); }
+FC_INLINE i_f64 imul_f64(i_f64 a, i_f64 b) {
+    const uint32x2_t x = vmovn_u64(vreinterpretq_u64_s64(a)), y = vmovn_u64(vreinterpretq_u64_s64(b));
+    return vreinterpretq_s64_u64(vmull_u32(x, y));
+}
+FC_INLINE i_f64 ishift_f64(i_f64 a, int n) {
+    return vreinterpretq_s64_u64(vshlq_u64(vreinterpretq_u64_s64(a), vdupq_n_s64(-n)));
+}
+FC_INLINE m_f64 same_f64(const int64_t *p, int64_t value) { return vceqq_s64(vld1q_s64(p), vdupq_n_s64(value)); }
+FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) {
+    return vcombine_u32(vmovn_u64(same_f64(p, value)), vmovn_u64(same_f64(p + 2, value)));
+}
+FC_INLINE m_f64 same_n_f64(const int64_t *p, int64_t value, int n) {
+    return vceqq_s64(iload_n_f64(p, n, vdupq_n_s64(value)), vdupq_n_s64(value));
+}
+FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
+    int64_t lanes[VL_f32] = {0};
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return same_f32(lanes, value);
+}
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
 FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) { return vzip1q_f32(a, b); }

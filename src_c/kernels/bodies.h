@@ -2,8 +2,10 @@
  * Every kernel body for one element type. Define T (the type) and TYPE (its suffix) before. No guard: included twice. */
 #define F(name) FC_JOIN(name, TYPE)
 #include "gemm/gemm_body.h"
+#include "depthwise/depthwise_body.h"
 #include "copy/copy_body.h"
 #include "pool/pool_body.h"
 #include "reduce/reduce_body.h"
 #include "winograd/winograd_body.h"
+#include "elementwise/elementwise_body.h"
 #undef F

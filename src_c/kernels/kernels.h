@@ -4,6 +4,8 @@
 #define FC_KERNELS_H
 
 #include "copy/copy.h"
+#include "depthwise/depthwise.h"
+#include "elementwise/elementwise.h"
 #include "gemm/gemm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"

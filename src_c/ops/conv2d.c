@@ -5,8 +5,8 @@
 #include "conv2d_algorithms.h"
 
 /* In the order in which "auto" asks them. */
-static const fc_conv2d_algorithm *const algorithms[] = {&fc_winograd_algorithm, &fc_direct_algorithm,
-                                                       &fc_reference_algorithm};
+static const fc_conv2d_algorithm *const algorithms[] = {&fc_winograd_algorithm, &fc_depthwise_algorithm,
+                                                       &fc_direct_algorithm, &fc_reference_algorithm};
 
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 

@@ -9,13 +9,7 @@
 #include "../base/convert.h"
 #include "../base/threads.h"
 #include "direct.h"
-
-/* One axis of one phase. */
-typedef struct phase {
-    int64_t first, count;        /* input pixels first, first + stride, ...: this many */
-    int64_t tap, tap_step, taps; /* the taps that reach them: tap, tap + tap_step, ...: this many */
-    int64_t dilation, before;    /* of the convolution of grad_y, whose taps run backwards */
-} phase;
+#include "phase.h"
 
 static int64_t gcd(int64_t a, int64_t b) {
     while (b != 0) {
@@ -26,8 +20,8 @@ static int64_t gcd(int64_t a, int64_t b) {
     return a;
 }
 
-static phase phase_at(int64_t first, int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t before) {
-    phase f = {.first = first, .count = first < in ? (in - first - 1) / stride + 1 : 0};
+fc_phase fc_phase_at(int64_t first, int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t before) {
+    fc_phase f = {.first = first, .count = first < in ? (in - first - 1) / stride + 1 : 0};
     const int64_t common = gcd(stride, dilation);
     f.tap_step = stride / common;
     f.dilation = dilation / common;
@@ -53,7 +47,7 @@ static void zero_row(void *context, int64_t row, int worker) {
 }
 
 /* The convolution that one phase is. */
-static fc_direct phase_problem(const fc_conv2d *g, const phase *h, const phase *w, const fc_array *grad_y,
+static fc_direct phase_problem(const fc_conv2d *g, const fc_phase *h, const fc_phase *w, const fc_array *grad_y,
                                const fc_array *weight, const fc_array *grad_x) {
     const int64_t *in = weight->stride, *out = grad_x->stride;
     const int64_t c = g->c / g->groups, k = g->k / g->groups;
@@ -75,8 +69,8 @@ static fc_direct phase_problem(const fc_conv2d *g, const phase *h, const phase *
 
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *grad_x) {
-    const phase h = phase_at(0, g->h, g->r, 1, g->dilation_h, g->pad_top);
-    const phase w = phase_at(0, g->w, g->s, 1, g->dilation_w, g->pad_left);
+    const fc_phase h = fc_phase_at(0, g->h, g->r, 1, g->dilation_h, g->pad_top);
+    const fc_phase w = fc_phase_at(0, g->w, g->s, 1, g->dilation_w, g->pad_left);
     return phase_problem(g, &h, &w, grad_y, weight, grad_x);
 }
 
@@ -84,9 +78,9 @@ fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
                                    const fc_array *grad_x) {
     fc_status status = FC_OK;
     for (int64_t i = 0; i < g->stride_h && i < g->h && status == FC_OK; i++) {
-        const phase h = phase_at(i, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
+        const fc_phase h = fc_phase_at(i, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
         for (int64_t j = 0; j < g->stride_w && j < g->w && status == FC_OK; j++) {
-            const phase w = phase_at(j, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
+            const fc_phase w = fc_phase_at(j, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
             fc_direct d = phase_problem(g, &h, &w, grad_y, weight, grad_x);
             if (h.taps > 0 && w.taps > 0) {
                 status = fc_direct_run(&d);

@@ -5,7 +5,6 @@
  * and its results copied out, so that both layouts run one kernel. */
 #include "../base/compiler.h"
 #include "../base/convert.h"
-#include "../base/element.h"
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "blocking.h"
@@ -21,7 +20,7 @@ typedef struct job {
     const fc_array *x, *y;
     int64_t *indices;
     const int64_t *indices_stride;
-    const fc_kernels *kernels;
+    const fc_kernels *kernels, *index_kernels;
     int maximum, in_place;
     int64_t rows, row_blocks;         /* output rows of a task */
     int64_t channels, channel_blocks;
@@ -38,7 +37,7 @@ static void plan_tasks(job *j) {
     j->channels = g->c;
     if (!j->in_place) {
         const int64_t pixels = lines_for(g, 1) * g->w;
-        j->channels = FC_MAX(1, FC_MIN(FC_MIN(g->c, 2 * j->kernels->vl), LINE_ELEMENTS / pixels));
+        j->channels = FC_MAX(1, FC_MIN(FC_MIN(g->c, 4 * j->kernels->vl), LINE_ELEMENTS / pixels));
     }
     j->rows = FC_MAX(1, FC_MIN(g->p, TASK_ELEMENTS / (g->q * j->channels)));
     while (!j->in_place && j->rows > 1 && lines_for(g, j->rows) * g->w * j->channels > LINE_ELEMENTS) j->rows /= 2;
@@ -77,27 +76,20 @@ static void pool_in_place(const job *j, int64_t n, int64_t p, int64_t rows) {
 
 static void pool_packed(const job *j, int64_t n, int64_t p, int64_t rows, int64_t c, int64_t channels, char *memory) {
     const fc_pool2d *g = j->g;
-    const int64_t *ys = j->y->stride, size = j->kernels->element_size;
     const int64_t start = p * g->stride_h - g->pad_top;
     const int64_t first = FC_MAX(0, start);
     const int64_t end = FC_MIN(g->h, start + (rows - 1) * g->stride_h + (g->r - 1) * g->dilation_h + 1);
     const fc_reader reader = {.array = *j->x, .to = j->y->dtype, .kernels = j->kernels};
-    const fc_channels some = {.c = c, .channels = channels, .width = channels};
-    for (int64_t line = first; line < end; line++)
-        fc_read_line(&reader, g->h, g->w, n, line, 0, 1, g->w, &some,
-                     memory + (line - first) * g->w * channels * size);
+    fc_pool_read_lines(&reader, g->w, n, first, end - first, c, channels, memory);
     const fc_pool_layout m = {.first_line = first, .x_line = g->w * channels, .x_column = channels, .first_row = p,
                               .y_row = g->q * channels, .y_column = channels, .indices_row = g->q * channels,
                               .indices_column = channels, .channels = channels};
     int64_t *indices = j->indices == NULL ? NULL : (int64_t *)(void *)(memory + j->indices_at);
     pool_rows(j, &m, p, rows, memory, memory + j->y_at, indices);
-    for (int64_t row = 0; row < rows; row++)
-        j->kernels->copy(g->q, channels, memory + j->y_at + (size_t)(row * m.y_row * size), channels, 1,
-                         (char *)j->y->data + fc_at(ys, n, p + row, 0, c) * size, ys[2], ys[3]);
-    for (int64_t row = 0; indices != NULL && row < rows; row++)
-        for (int64_t q = 0; q < g->q; q++)
-            for (int64_t i = 0; i < channels; i++)
-                j->indices[fc_at(j->indices_stride, n, p + row, q, c + i)] = indices[(row * g->q + q) * channels + i];
+    fc_pool_write_lines(j->kernels, memory + j->y_at, j->y, g->q, n, p, rows, c, channels);
+    if (indices == NULL) return;
+    const fc_array view = fc_pool_indices(j->indices, j->indices_stride);
+    fc_pool_write_lines(j->index_kernels, indices, &view, g->q, n, p, rows, c, channels);
 }
 
 static void run_task(void *context, int64_t index, int worker) {
@@ -143,6 +135,7 @@ fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y
                         const int64_t indices_stride[4]) {
     if (!fc_is_compute_type(y->dtype)) return FC_BAD_DTYPE;
     job j = {.g = g, .x = x, .y = y, .indices = indices, .indices_stride = indices_stride, .maximum = 1};
+    j.index_kernels = fc_kernels_for(FC_FLOAT64);
     j.kernels = place_fits(g, y->dtype) ? fc_kernels_for(y->dtype) : fc_reference_kernels(y->dtype);
     j.in_place = x->dtype == y->dtype && (g->c == 1 || (x->stride[3] == 1 && y->stride[3] == 1 &&
                                                          (indices == NULL || indices_stride[3] == 1)));

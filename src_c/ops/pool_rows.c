@@ -2,6 +2,8 @@
 #include "pool_rows.h"
 
 #include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/element.h"
 
 /* The part of a window along one axis that lies inside the image. */
 typedef struct span {
@@ -45,4 +47,33 @@ fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t 
     *x_at = (rows.first - m->first_line) * m->x_line + columns.first * m->x_column;
     *y_at = (p - m->first_row) * m->y_row + q * m->y_column;
     return run;
+}
+
+/* Lines that follow each other in memory are one long line to the copy kernel: of 13 pixels it would transpose none by
+ * whole vectors. Returns the lines to take at a time. */
+static int64_t lines_at_once(const int64_t stride[4], int64_t width, int64_t lines) {
+    return stride[1] == width * stride[2] ? lines : 1;
+}
+
+void fc_pool_read_lines(const fc_reader *x, int64_t width, int64_t n, int64_t line, int64_t lines, int64_t c,
+                        int64_t channels, void *dst) {
+    const int64_t *stride = x->array.stride, step = lines_at_once(stride, width, lines);
+    const int64_t from = (int64_t)fc_dtype_size(x->array.dtype), to = (int64_t)fc_dtype_size(x->to);
+    for (int64_t l = 0; l < lines; l += step)
+        fc_copy_as(x, step * width, channels, (const char *)x->array.data + fc_at(stride, n, line + l, 0, c) * from,
+                   stride[2], stride[3], (char *)dst + l * width * channels * to, channels, 1);
+}
+
+void fc_pool_write_lines(const fc_kernels *kernels, const void *src, const fc_array *x, int64_t width, int64_t n,
+                         int64_t line, int64_t lines, int64_t c, int64_t channels) {
+    const int64_t *stride = x->stride, step = lines_at_once(stride, width, lines), size = kernels->element_size;
+    for (int64_t l = 0; l < lines; l += step)
+        kernels->copy(step * width, channels, (const char *)src + l * width * channels * size, channels, 1,
+                      (char *)x->data + fc_at(stride, n, line + l, 0, c) * size, stride[2], stride[3]);
+}
+
+fc_array fc_pool_indices(const int64_t *indices, const int64_t stride[4]) {
+    fc_array view = {.data = (void *)(uintptr_t)indices, .dtype = FC_FLOAT64};
+    for (int axis = 0; axis < 4; axis++) view.stride[axis] = stride[axis];
+    return view;
 }

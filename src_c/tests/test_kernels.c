@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Every kernel of every instruction set against the reference kernels, with sizes around the vector width. */
 #include "../base/compiler.h"
+#include "../ops/unpool.h"
 #include "check.h"
 
 typedef struct pair { /* kernels under test, their judge, the element type */
@@ -37,6 +38,77 @@ static void test_tile(const pair *p) {
                 for (int i = 0; i < 4; i++)
                     test_tile_shape(p, rows, width, columns, term_counts[i], i & 1, (fc_epilogue)((rows + columns) % 3),
                                     (columns >> 1) & 1);
+}
+
+/* Weights as the kernel reads them: a vector of channels repeats what it shares with the one before it. */
+static void *new_weights(const pair *p, const fc_depthwise *d, int64_t vectors) {
+    char *w = new_array(p->dtype, (size_t)(vectors * d->w_vector));
+    for (int64_t v = 1; v < vectors; v++) {
+        const int64_t before = FC_MAX(0, FC_MIN(v == 1 ? 0 : d->first + (v - 2) * d->lanes, d->channels - d->lanes));
+        const int64_t here = FC_MIN(d->first + (v - 1) * d->lanes, d->channels - d->lanes);
+        for (int64_t at = 0; at < d->w_vector && here < before + d->lanes; at += d->lanes)
+            memcpy(w + (size_t)(v * d->w_vector + at) * size_of(p->dtype),
+                   w + (size_t)((v - 1) * d->w_vector + at + here - before) * size_of(p->dtype),
+                   (size_t)(before + d->lanes - here) * size_of(p->dtype));
+    }
+    return w;
+}
+
+/* A kernel of rows x columns over a line of `pixels`, whose pointers lead to pixels in no order; one is shared. */
+static void test_depthwise_shape(const pair *p, fc_depthwise d) {
+    const int64_t entries = (d.pixels - 1) * d.stride + (d.columns - 1) * d.dilation + 1;
+    d.lanes = p->fast->vl;
+    d.first = d.channels > d.lanes ? random_between(1, d.lanes) : d.lanes;
+    const int64_t taps = d.rows * d.columns;
+    const int64_t vectors = d.channels <= d.first ? 1 : 1 + (d.channels - d.first + d.lanes - 1) / d.lanes;
+    d.w_column = d.lanes, d.w_row = d.columns * d.w_column, d.w_vector = FC_MAX(1, taps) * d.lanes;
+    const size_t x_size = (size_t)(entries * d.channels), w_size = (size_t)(vectors * d.w_vector);
+    const size_t y_size = (size_t)((d.pixels - 1) * d.y_pixel + d.channels);
+    void *x = new_array(p->dtype, x_size), *w = new_weights(p, &d, vectors), *bias = new_array(p->dtype, (size_t)d.channels);
+    void *y = new_poisoned(p->dtype, y_size), *expected = new_poisoned(p->dtype, y_size);
+    const void **pointers = malloc((size_t)(d.rows * entries + 1) * sizeof *pointers);
+    const void *const **line = malloc((size_t)(d.rows + 1) * sizeof *line);
+    for (int64_t r = 0; r < d.rows; r++) {
+        line[r] = pointers + r * entries;
+        for (int64_t j = 0; j < entries; j++)
+            pointers[r * entries + j] = (char *)x + (size_t)(random_between(0, entries - 1) * d.channels) * size_of(p->dtype);
+    }
+    const void *some = d.pixels % 2 == 0 ? bias : NULL;
+    p->fast->depthwise(&d, line, w, some, y);
+    p->judge->depthwise(&d, line, w, some, expected);
+    CHECK(same_numbers(y, expected, p->dtype, y_size), "depthwise");
+    const fc_depthwise backwards = {.rows = d.rows, .columns = d.columns, .stride = d.stride, .dilation = d.dilation,
+                                    .channels = d.channels, .pixels = d.pixels, .y_pixel = d.y_pixel, .lanes = d.lanes,
+                                    .first = d.first, .w_vector = d.w_vector, .w_row = -d.w_row, .w_column = -d.w_column};
+    if (taps > 0) {
+        const char *last = (char *)w + (size_t)((taps - 1) * d.lanes) * size_of(p->dtype);
+        p->fast->depthwise(&backwards, line, last, some, y);
+        p->judge->depthwise(&backwards, line, last, some, expected);
+        CHECK(same_numbers(y, expected, p->dtype, y_size), "depthwise, taps backwards");
+        fill(y, p->dtype, y_size);
+        void *w_expected = malloc(w_size * size_of(p->dtype));
+        memcpy(w_expected, w, w_size * size_of(p->dtype));
+        p->fast->depthwise_weight(&d, line, y, w);
+        p->judge->depthwise_weight(&d, line, y, w_expected);
+        CHECK(same_numbers(w, w_expected, p->dtype, w_size), "depthwise_weight");
+        free(w_expected);
+    }
+    free(x), free(w), free(bias), free(y), free(expected), free(pointers), free(line);
+}
+
+static void test_depthwise(const pair *p) {
+    const int64_t vl = p->fast->vl, channels[] = {1, vl - 1, vl, vl + 1, 2 * vl, 3 * vl - 1};
+    for (int64_t rows = 0; rows <= 5; rows++)
+        for (int64_t columns = 1; columns <= 5; columns++)
+            for (int64_t stride = 1; stride <= 2; stride++)
+                for (int64_t pixels = 1; pixels <= 16; pixels++)
+                    for (int i = 0; i < 6; i++) {
+                        const fc_depthwise d = {.rows = rows, .columns = columns, .stride = stride,
+                                                .dilation = 1 + (pixels == 3), .channels = channels[i], .pixels = pixels,
+                                                .y_pixel = channels[i] + i % 2, .y_ahead = pixels % 3,
+                                                .activation = (fc_epilogue)(pixels % 3)};
+                        if (channels[i] > 0) test_depthwise_shape(p, d);
+                    }
 }
 
 static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step) {
@@ -110,19 +182,121 @@ static void test_pool_shape(const pair *p, int64_t channels, int64_t rows, int64
     p->fast->avg_pool(&run, x, y);
     p->judge->avg_pool(&run, x, expected);
     CHECK(same_numbers(y, expected, p->dtype, y_size), "avg_pool");
-    void *x_expected = malloc(x_size * size_of(p->dtype));
-    memcpy(x_expected, x, x_size * size_of(p->dtype));
-    p->fast->avg_pool_backward(&run, x, y);
-    p->judge->avg_pool_backward(&run, x_expected, expected);
-    CHECK(same_numbers(x, x_expected, p->dtype, x_size), "avg_pool_backward");
-    free(x), free(y), free(expected), free(indices), free(expected_indices), free(x_expected);
+    free(x), free(y), free(expected), free(indices), free(expected_indices);
 }
 
 static void test_pool(const pair *p) {
     for (int64_t channels = 1; channels <= 2 * p->fast->vl + 1; channels++)
-        for (int64_t rows = 1; rows <= 4; rows *= 2) /* powers of two: exact averages */
+        for (int64_t rows = 1; rows <= 4; rows++) /* one rounding: exact sums, divided */
             for (int64_t columns = 1; columns <= 2; columns++)
                 for (int nans = 0; nans < 2; nans++) test_pool_shape(p, channels, rows, columns, nans);
+}
+
+/* Rows and columns of windows, with few indices, so that many are the pixel's. */
+static void test_unpool_shape(const pair *p, int64_t channels, int64_t rows, int64_t columns) {
+    enum { PIXELS = 5 };
+    const int64_t pitch = channels + 1, row = columns * pitch + 2;
+    const size_t x_size = (size_t)((2 * PIXELS - 1) * pitch + channels), y_size = (size_t)(rows * row + channels);
+    void *x = new_poisoned(p->dtype, x_size), *expected = new_poisoned(p->dtype, x_size);
+    void *y = new_array(p->dtype, y_size);
+    int64_t *indices = malloc(y_size * sizeof *indices);
+    for (size_t i = 0; i < y_size; i++)
+        indices[i] = random_between(0, PIXELS) + (random_between(0, 9) == 0 ? 1LL << 32 : 0);
+    fc_span reach[PIXELS];
+    for (int i = 0; i < PIXELS; i++) {
+        reach[i].first = random_between(0, columns);
+        reach[i].end = random_between(reach[i].first, columns);
+        if (i > 0 && random_between(0, 1)) reach[i] = reach[i - 1];
+    }
+    fc_unpool_run run = {.lines = 1 + (channels + rows) % 2, .pixels = PIXELS, .channels = channels,
+                         .x_line = PIXELS * pitch, .x_step = pitch, .index_line = 2, .rows = rows, .columns = reach,
+                         .y_row = row, .y_column = pitch, .indices_row = row, .indices_column = pitch, .index = 1};
+    for (int indexed = 0; indexed < 2; indexed++) {
+        run.indices = indexed ? indices : NULL;
+        p->fast->unpool(&run, x, y);
+        p->judge->unpool(&run, expected, y);
+        CHECK(same_numbers(x, expected, p->dtype, x_size), "unpool");
+    }
+    free(x), free(y), free(expected), free(indices);
+}
+
+static void test_unpool(const pair *p) {
+    for (int64_t channels = 1; channels <= 5 * p->fast->vl + 1; channels++)
+        for (int64_t rows = 0; rows <= 3; rows++)
+            for (int64_t columns = 1; columns <= 3; columns++) test_unpool_shape(p, channels, rows, columns);
+}
+
+static void test_index_range_shape(const pair *p, int64_t lanes, int64_t depth, int64_t width, int64_t height) {
+    enum { ITEMS = 3, SIZE = ITEMS * FC_INDEX_LANES };
+    const int64_t step = lanes + 1, depth_step = ITEMS * step + 1;
+    const size_t count = (size_t)((depth - 1) * depth_step + (ITEMS - 1) * step + lanes);
+    int64_t *indices = malloc(count * sizeof *indices);
+    int64_t span[2][2] = {{INT64_MAX, INT64_MIN}, {INT64_MAX, INT64_MIN}}, least[2][SIZE], most[2][SIZE];
+    for (size_t i = 0; i < count; i++) indices[i] = random_between(0, width * height - 1);
+    for (int side = 0; side < 2; side++) {
+        for (int i = 0; i < SIZE; i++) least[side][i] = INT64_MAX, most[side][i] = INT64_MIN;
+        fc_index_run run = {.items = ITEMS, .step = step, .depth = depth, .depth_step = depth_step, .lanes = lanes,
+                            .width = width};
+        fc_pool_divider(width, &run.factor, &run.shift);
+        (side ? p->judge : p->fast)->index_range(&run, indices, span[side], least[side], most[side]);
+    }
+    CHECK(memcmp(span[0], span[1], sizeof span[0]) == 0, "span of index_range");
+    for (int i = 0; i < SIZE; i++)
+        CHECK(i % FC_INDEX_LANES >= lanes || (least[0][i] == least[1][i] && most[0][i] == most[1][i]), "index_range");
+    free(indices);
+}
+
+static void test_index_range(const pair *p) {
+    static const int64_t widths[] = {1, 2, 3, 7, 56, 64, 112, 1000, 32768, 46341, 1 << 30, (1LL << 31) - 1};
+    for (int64_t lanes = 1; lanes <= FC_INDEX_LANES; lanes++)
+        for (int64_t depth = 1; depth <= 3; depth++)
+            for (int i = 0; i < 12; i++) {
+                test_index_range_shape(p, lanes, depth, widths[i], 1);
+                test_index_range_shape(p, lanes, depth, widths[i], (1LL << 31) / widths[i]);
+            }
+}
+
+/* Two copies of numbers, the kernel's and its judge's, some of them tiny. */
+static void new_pair(const pair *p, size_t count, void *both[2]) {
+    both[0] = new_array(p->dtype, count);
+    both[1] = malloc(count * size_of(p->dtype));
+    for (size_t i = 0; i < count; i += 3) {
+        if (p->dtype == FC_FLOAT32) ((float *)both[0])[i] *= 1e-6f;
+        else ((double *)both[0])[i] *= 1e-6;
+    }
+    memcpy(both[1], both[0], count * size_of(p->dtype));
+}
+
+static void test_elementwise_size(const pair *p, int64_t count, int turn) {
+    const size_t size = (size_t)count;
+    void *x[2], *m[2], *v[2], *g = new_array(p->dtype, size);
+    new_pair(p, size, x), new_pair(p, size, m), new_pair(p, size, v);
+    if (turn & 1) sprinkle_nan(g, p->dtype, size);
+    for (int slope = FC_SLOPE_RELU; slope <= FC_SLOPE_SIGMOID; slope++) {
+        p->fast->activation_backward((fc_slope)slope, count, g, m[0], x[0]);
+        p->judge->activation_backward((fc_slope)slope, count, g, m[0], x[1]);
+        CHECK(same_numbers(x[0], x[1], p->dtype, size), "activation_backward");
+    }
+    const fc_sgd_factors sgd = {.rate = 0.1, .momentum = turn & 2 ? 0.9 : 0, .decay = turn & 4 ? 0.01 : 0,
+                                .nesterov = turn >> 3 & 1, .least = turn & 16 ? 1e-5 : 0};
+    p->fast->sgd(&sgd, count, x[0], g, turn & 2 ? m[0] : NULL);
+    p->judge->sgd(&sgd, count, x[1], g, turn & 2 ? m[1] : NULL);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size), "sgd");
+    for (int i = 0; i < 2; i++) /* sums of squares */
+        p->judge->activation_backward(FC_SLOPE_RELU, count, v[i], v[i], v[i]);
+    const fc_adam_factors adam = {.scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3,
+                                  .least = turn & 16 ? 1e-5 : 0};
+    p->fast->adam(&adam, count, x[0], g, m[0], v[0]);
+    p->judge->adam(&adam, count, x[1], g, m[1], v[1]);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size) &&
+              same_numbers(v[0], v[1], p->dtype, size), "adam");
+    for (int i = 0; i < 2; i++) free(x[i]), free(m[i]), free(v[i]);
+    free(g);
+}
+
+static void test_elementwise(const pair *p) {
+    for (int64_t count = 1; count <= 3 * p->fast->vl + 1; count++)
+        for (int turn = 0; turn < 32; turn++) test_elementwise_size(p, count, turn);
 }
 
 static void test_column_sum(const pair *p) {
@@ -295,9 +469,13 @@ int main(void) {
             CHECK(p.fast->mr <= FC_MAX_MR, "FC_MAX_MR");
             CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
             test_tile(&p);
+            test_depthwise(&p);
             test_copy(&p);
             test_spread(&p);
             test_pool(&p);
+            test_unpool(&p);
+            test_elementwise(&p);
+            test_index_range(&p);
             test_column_sum(&p);
             test_winograd(&p);
         }

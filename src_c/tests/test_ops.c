@@ -30,6 +30,7 @@ static int random_problem(fc_conv2d *g) {
                      .dilation_h = random_between(1, 2), .dilation_w = random_between(1, 3), .groups = groups,
                      .pad_top = random_between(0, 3), .pad_bottom = random_between(0, 3),
                      .pad_left = random_between(0, 3), .pad_right = random_between(0, 3)};
+    if (random_between(0, 3) == 0) g->groups = g->k = g->c; /* depthwise */
     return fc_conv2d_resolve(g, (fc_padding)random_between(0, 3)) == FC_OK;
 }
 

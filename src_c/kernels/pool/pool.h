@@ -34,7 +34,46 @@ typedef void (*fc_max_pool_fn)(const fc_pool_run *run, const void *x, void *y);
  * million pixels stays near one rounding. */
 typedef void (*fc_avg_pool_fn)(const fc_pool_run *run, const void *x, void *y);
 
-/* window[u][v] += y[i*y_step + j] / divisor: the transpose of the average; x is read and written. */
-typedef void (*fc_avg_pool_backward_fn)(const fc_pool_run *run, void *x, const void *y);
+/* first <= place < end */
+typedef struct fc_span {
+    int64_t first, end;
+} fc_span;
+
+/* One or two lines of input pixels and the windows that reach them: of window rows [0, rows), for pixel i columns[i].
+ * Where windows do not overlap, two lines have the same windows, which are then read once. */
+typedef struct fc_unpool_run {
+    int64_t lines, pixels, channels;
+    ptrdiff_t x_line, x_step;
+    int64_t rows;
+    const fc_span *columns;
+    ptrdiff_t y_row, y_column;
+    const int64_t *indices; /* NULL: every window has its share in each of its pixels */
+    ptrdiff_t indices_row, indices_column;
+    int64_t index, index_line; /* of pixel 0, those of the line's others follow; from line to line */
+} fc_unpool_run;
+
+/* x[k*x_line + i*x_step + j] = the sum, in row-major order of the windows (p, q), of y[p*y_row + q*y_column + j], where
+ * indices are given of those with indices[p*indices_row + q*indices_column + j] == index + k*index_line + i. The
+ * gradient of a pooling seen from the pixels: each is written once, by whom it belongs to. */
+typedef void (*fc_unpool_fn)(const fc_unpool_run *run, void *x, const void *y);
+
+enum { FC_INDEX_LANES = 8 };
+
+typedef struct fc_index_run {
+    int64_t items;
+    ptrdiff_t step;        /* from item to item */
+    int64_t depth;
+    ptrdiff_t depth_step;
+    int64_t lanes;         /* 1 .. FC_INDEX_LANES, adjacent */
+    int64_t width;         /* of the image: at most 2^31 pixels */
+    int64_t factor;        /* index * factor >> shift == index / width; see fc_pool_divider */
+    int shift;
+} fc_index_run;
+
+/* Where the indices[i*step + d*depth_step + l] of item i and lane l lie, d < depth: least[i*FC_INDEX_LANES + l] and
+ * most[...] are widened to their columns (index % width), span[0] and span[1] to the indices themselves. Where indices
+ * lie outside the image (which span tells) the columns mean nothing. Lanes beyond `lanes` may be widened, too. */
+typedef void (*fc_index_range_fn)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
+                                  int64_t *most);
 
 #endif

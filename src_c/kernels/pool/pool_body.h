@@ -7,14 +7,25 @@ FC_INLINE void F(store_some)(T *p, F(v) a, int n) {
     else F(store_n)(p, a, n);
 }
 
-FC_INLINE void F(max_window)(const fc_pool_run *run, const T *x, T *y, int n) {
-    F(v) best = F(load_some)(x, n);
+/* Channels are taken four vectors at a time, then one, then what is left: several vectors hide latencies, and a pixel's
+ * lines are read side by side. */
+enum { F(WIDE) = 4 };
+
+FC_INLINE void F(max_window)(const fc_pool_run *run, const int vectors, const T *x, T *y, int n) {
+    F(v) best[F(WIDE)];
+    FC_UNROLL
+    for (int l = 0; l < vectors; l++) best[l] = F(load_some)(x + l * F(VL), n);
     for (int64_t u = 0; u < run->rows; u++)
         for (int64_t v = 0; v < run->columns; v++) {
-            const F(v) value = F(load_some)(x + u * run->row_step + v * run->column_step, n);
-            best = F(pick)(F(beats)(value, best), value, best);
+            const T *p = x + u * run->row_step + v * run->column_step;
+            FC_UNROLL
+            for (int l = 0; l < vectors; l++) {
+                const F(v) value = F(load_some)(p + l * F(VL), n);
+                best[l] = F(pick)(F(beats)(value, best[l]), value, best[l]);
+            }
         }
-    F(store_some)(y, best, n);
+    FC_UNROLL
+    for (int l = 0; l < vectors; l++) F(store_some)(y + l * F(VL), best[l], n);
 }
 
 /* The winner's place is kept as a lane-wide integer relative to the window's first pixel. */
@@ -35,19 +46,32 @@ FC_INLINE void F(max_window_indexed)(const fc_pool_run *run, const T *x, T *y, i
     for (int l = 0; l < n; l++) indices[l] = index + (int64_t)lanes[l];
 }
 
+FC_INLINE void F(max_pixel)(const fc_pool_run *run, const T *x, T *y) {
+    int64_t j = 0;
+    for (; j + F(WIDE) * F(VL) <= run->channels; j += F(WIDE) * F(VL)) F(max_window)(run, F(WIDE), x + j, y + j, F(VL));
+    for (; j + F(VL) <= run->channels; j += F(VL)) F(max_window)(run, 1, x + j, y + j, F(VL));
+    if (j < run->channels) F(max_window)(run, 1, x + j, y + j, (int)(run->channels - j));
+}
+
+FC_INLINE void F(max_pixel_indexed)(const fc_pool_run *run, const T *x, T *y, int64_t *indices, int64_t index) {
+    int64_t j = 0;
+    for (; j + F(VL) <= run->channels; j += F(VL))
+        F(max_window_indexed)(run, x + j, y + j, indices + j, index, F(VL));
+    if (j < run->channels)
+        F(max_window_indexed)(run, x + j, y + j, indices + j, index, (int)(run->channels - j));
+}
+
 static void F(max_pool)(const fc_pool_run *run, const void *x_, void *y_) {
     for (int64_t i = 0; i < run->pixels; i++) {
         const T *x = (const T *)x_ + i * run->x_step;
         T *y = (T *)y_ + i * run->y_step;
-        for (int64_t j = 0; j < run->channels; j += F(VL)) {
-            const int n = (int)FC_MIN((int64_t)F(VL), run->channels - j);
-            if (run->indices == NULL) F(max_window)(run, x + j, y + j, n);
-            else
-                F(max_window_indexed)(run, x + j, y + j, run->indices + i * run->indices_step + j,
-                                      run->index + i * run->index_step, n);
-        }
+        if (run->indices == NULL) F(max_pixel)(run, x, y);
+        else
+            F(max_pixel_indexed)(run, x, y, run->indices + i * run->indices_step, run->index + i * run->index_step);
     }
 }
+
+/* ---------------------------------------------------------------- average */
 
 /* Move full chains to the level above. `added` is a multiple of FC_SUM_CHAIN. */
 static void F(carry)(F(v) sums[FC_SUM_LEVELS], int64_t added) {
@@ -57,7 +81,7 @@ static void F(carry)(F(v) sums[FC_SUM_LEVELS], int64_t added) {
     }
 }
 
-FC_INLINE F(v) F(sum_window)(const fc_pool_run *run, const T *x, int n) {
+static F(v) F(sum_large_window)(const fc_pool_run *run, const T *x, int n) {
     F(v) sums[FC_SUM_LEVELS];
     FC_UNROLL
     for (int level = 0; level < FC_SUM_LEVELS; level++) sums[level] = F(zero)();
@@ -73,31 +97,165 @@ FC_INLINE F(v) F(sum_window)(const fc_pool_run *run, const T *x, int n) {
     return sum;
 }
 
+/* How a sum becomes an average. Halving is exact, so a power of two divides by its reciprocal: the same bits, and a
+ * vector division would take longer than the window. */
+typedef struct F(divisor) {
+    F(v) divisor, reciprocal;
+    int halves;
+} F(divisor);
+
+FC_INLINE F(v) F(divide)(const F(divisor) *d, F(v) sum) {
+    return d->halves ? F(mul)(sum, d->reciprocal) : F(div)(sum, d->divisor);
+}
+
+/* A window of one chain at most. */
+FC_INLINE void F(avg_window)(const fc_pool_run *run, const F(divisor) *d, const int vectors, const T *x, T *y, int n) {
+    F(v) sum[F(WIDE)];
+    FC_UNROLL
+    for (int l = 0; l < vectors; l++) sum[l] = F(zero)();
+    for (int64_t u = 0; u < run->rows; u++)
+        for (int64_t v = 0; v < run->columns; v++) {
+            const T *p = x + u * run->row_step + v * run->column_step;
+            FC_UNROLL
+            for (int l = 0; l < vectors; l++) sum[l] = F(add)(sum[l], F(load_some)(p + l * F(VL), n));
+        }
+    FC_UNROLL
+    for (int l = 0; l < vectors; l++) F(store_some)(y + l * F(VL), F(divide)(d, sum[l]), n);
+}
+
+FC_INLINE void F(avg_pixel)(const fc_pool_run *run, const F(divisor) *d, const T *x, T *y) {
+    int64_t j = 0;
+    for (; j + F(WIDE) * F(VL) <= run->channels; j += F(WIDE) * F(VL))
+        F(avg_window)(run, d, F(WIDE), x + j, y + j, F(VL));
+    for (; j + F(VL) <= run->channels; j += F(VL)) F(avg_window)(run, d, 1, x + j, y + j, F(VL));
+    if (j < run->channels) F(avg_window)(run, d, 1, x + j, y + j, (int)(run->channels - j));
+}
+
 static void F(avg_pool)(const fc_pool_run *run, const void *x_, void *y_) {
-    const F(v) divisor = F(set1)((T)run->divisor);
+    const F(divisor) d = {.divisor = F(set1)((T)run->divisor), .reciprocal = F(set1)((T)1 / (T)run->divisor),
+                          .halves = (run->divisor & (run->divisor - 1)) == 0};
+    const int one_chain = run->rows * run->columns <= FC_SUM_CHAIN;
     for (int64_t i = 0; i < run->pixels; i++) {
         const T *x = (const T *)x_ + i * run->x_step;
         T *y = (T *)y_ + i * run->y_step;
+        if (one_chain) {
+            F(avg_pixel)(run, &d, x, y);
+            continue;
+        }
         for (int64_t j = 0; j < run->channels; j += F(VL)) {
             const int n = (int)FC_MIN((int64_t)F(VL), run->channels - j);
-            F(store_some)(y + j, F(div)(F(sum_window)(run, x + j, n), divisor), n);
+            F(store_some)(y + j, F(divide)(&d, F(sum_large_window)(run, x + j, n)), n);
         }
     }
 }
 
-static void F(avg_pool_backward)(const fc_pool_run *run, void *x_, const void *y_) {
-    const F(v) divisor = F(set1)((T)run->divisor);
-    for (int64_t i = 0; i < run->pixels; i++) {
-        const T *y = (const T *)y_ + i * run->y_step;
-        for (int64_t j = 0; j < run->channels; j += F(VL)) {
-            const int n = (int)FC_MIN((int64_t)F(VL), run->channels - j);
-            const F(v) share = F(div)(F(load_some)(y + j, n), divisor);
-            T *x = (T *)x_ + i * run->x_step + j;
-            for (int64_t u = 0; u < run->rows; u++)
-                for (int64_t v = 0; v < run->columns; v++) {
-                    T *p = x + u * run->row_step + v * run->column_step;
-                    F(store_some)(p, F(add)(F(load_some)(p, n), share), n);
+/* ---------------------------------------------------------------- gradients */
+
+FC_INLINE F(m) F(same_some)(const int64_t *indices, int64_t place, int n) {
+    return n == F(VL) ? F(same)(indices, place) : F(same_n)(indices, place, n);
+}
+
+/* A block of `side` x `side` pixels with the same windows; `vectors` of n channels. */
+FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const int vectors, const int indexed,
+                               const fc_span *columns, int64_t place, T *x, const T *y, const int64_t *indices, int n) {
+    F(v) sum[2][2][F(WIDE)];
+    FC_UNROLL
+    for (int k = 0; k < side * side * vectors; k++)
+        sum[k / vectors / side][k / vectors % side][k % vectors] = F(zero)();
+    for (int64_t p = 0; p < run->rows; p++)
+        for (int64_t q = columns->first; q < columns->end; q++) {
+            const T *from = y + p * run->y_row + q * run->y_column;
+            const int64_t *at = indexed ? indices + p * run->indices_row + q * run->indices_column : NULL;
+            FC_UNROLL
+            for (int l = 0; l < vectors; l++) {
+                const F(v) more = F(load_some)(from + l * F(VL), n);
+                FC_UNROLL
+                for (int k = 0; k < side * side; k++) {
+                    F(v) *to = &sum[k / side][k % side][l];
+                    const F(v) added = F(add)(*to, more);
+                    const int64_t own = place + k / side * run->index_line + k % side;
+                    *to = indexed ? F(pick)(F(same_some)(at + l * F(VL), own, n), added, *to) : added;
                 }
+            }
         }
+    FC_UNROLL
+    for (int k = 0; k < side * side; k++) {
+        FC_UNROLL
+        for (int l = 0; l < vectors; l++)
+            F(store_some)(x + k / side * run->x_line + k % side * run->x_step + l * F(VL), sum[k / side][k % side][l],
+                          n);
+    }
+}
+
+/* All channels of a block, as many vectors at a time as the registers hold sums for. */
+FC_INLINE void F(unpool_channels)(const fc_unpool_run *run, const int side, const int indexed, const fc_span *columns,
+                                  int64_t place, T *x, const T *y) {
+    const int wide = side == 1 ? F(WIDE) : 2;
+    const int64_t *at = indexed ? run->indices : NULL;
+    int64_t j = 0;
+    for (; j + wide * F(VL) <= run->channels; j += wide * F(VL))
+        F(unpool_block)(run, side, wide, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL, F(VL));
+    for (; j + F(VL) <= run->channels; j += F(VL))
+        F(unpool_block)(run, side, 1, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL, F(VL));
+    if (j < run->channels)
+        F(unpool_block)(run, side, 1, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL,
+                        (int)(run->channels - j));
+}
+
+FC_INLINE void F(unpool_lines)(const fc_unpool_run *run, const int indexed, T *x, const T *y) {
+    for (int64_t i = 0; i < run->pixels; i++) {
+        const fc_span *columns = run->columns + i;
+        const int two = run->lines == 2 && i + 1 < run->pixels && columns[0].first == columns[1].first &&
+                        columns[0].end == columns[1].end;
+        if (two) {
+            F(unpool_channels)(run, 2, indexed, columns, run->index + i, x + i * run->x_step, y);
+            i++;
+            continue;
+        }
+        for (int64_t k = 0; k < run->lines; k++)
+            F(unpool_channels)(run, 1, indexed, columns, run->index + k * run->index_line + i,
+                               x + k * run->x_line + i * run->x_step, y);
+    }
+}
+
+static void F(unpool)(const fc_unpool_run *run, void *x, const void *y) {
+    if (run->indices == NULL) F(unpool_lines)(run, 0, x, y);
+    else F(unpool_lines)(run, 1, x, y);
+}
+
+/* Indices are 64 bits wide whatever the numbers are. `n` of the VL_f64 lanes are there. */
+FC_INLINE void F(index_range_lanes)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
+                                    int64_t *most, int n) {
+    const i_f64 factor = iset1_f64(run->factor), width = iset1_f64(run->width);
+    i_f64 first = iset1_f64(span[0]), last = iset1_f64(span[1]);
+    for (int64_t i = 0; i < run->items; i++) {
+        i_f64 low = iload_f64(least + i * FC_INDEX_LANES), high = iload_f64(most + i * FC_INDEX_LANES);
+        const int64_t *at = indices + i * run->step;
+        for (int64_t d = 0; d < run->depth; d++, at += run->depth_step) {
+            const i_f64 index = n == VL_f64 ? iload_f64(at) : iload_n_f64(at, n, iset1_f64(at[0]));
+            const i_f64 row = ishift_f64(imul_f64(index, factor), run->shift);
+            const i_f64 column = isub_f64(index, imul_f64(row, width));
+            first = imin_f64(first, index);
+            last = imax_f64(last, index);
+            low = imin_f64(low, column);
+            high = imax_f64(high, column);
+        }
+        istore_f64(least + i * FC_INDEX_LANES, low);
+        istore_f64(most + i * FC_INDEX_LANES, high);
+    }
+    int64_t lanes[2][VL_f64];
+    istore_f64(lanes[0], first);
+    istore_f64(lanes[1], last);
+    for (int l = 0; l < VL_f64; l++) {
+        span[0] = FC_MIN(span[0], lanes[0][l]);
+        span[1] = FC_MAX(span[1], lanes[1][l]);
+    }
+}
+
+static void F(index_range)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
+                           int64_t *most) {
+    for (int64_t l = 0; l < run->lanes; l += VL_f64) {
+        if (run->lanes - l >= VL_f64) F(index_range_lanes)(run, indices + l, span, least + l, most + l, VL_f64);
+        else F(index_range_lanes)(run, indices + l, span, least + l, most + l, (int)(run->lanes - l));
     }
 }

@@ -46,12 +46,33 @@ static void F(avg_pool)(const fc_pool_run *run, const void *x, void *y) {
             ((T *)y)[i * run->y_step + j] = F(sum_window)(run, (const T *)x + i * run->x_step + j) / (T)run->divisor;
 }
 
-static void F(avg_pool_backward)(const fc_pool_run *run, void *x_, const void *y_) {
-    for (int64_t i = 0; i < run->pixels; i++)
-        for (int64_t j = 0; j < run->channels; j++) {
-            T *x = (T *)x_ + i * run->x_step + j;
-            const T share = ((const T *)y_)[i * run->y_step + j] / (T)run->divisor;
-            for (int64_t u = 0; u < run->rows; u++)
-                for (int64_t v = 0; v < run->columns; v++) x[u * run->row_step + v * run->column_step] += share;
-        }
+static T F(unpool_pixel)(const fc_unpool_run *run, int64_t i, int64_t j, int64_t place, const T *y) {
+    T sum = 0;
+    for (int64_t p = 0; p < run->rows; p++)
+        for (int64_t q = run->columns[i].first; q < run->columns[i].end; q++)
+            if (run->indices == NULL || run->indices[p * run->indices_row + q * run->indices_column + j] == place)
+                sum += y[p * run->y_row + q * run->y_column + j];
+    return sum;
+}
+
+static void F(unpool)(const fc_unpool_run *run, void *x, const void *y) {
+    for (int64_t k = 0; k < run->lines; k++)
+        for (int64_t i = 0; i < run->pixels; i++)
+            for (int64_t j = 0; j < run->channels; j++)
+                ((T *)x)[k * run->x_line + i * run->x_step + j] =
+                    F(unpool_pixel)(run, i, j, run->index + k * run->index_line + i, y);
+}
+
+static void F(index_range)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
+                           int64_t *most) {
+    for (int64_t i = 0; i < run->items; i++)
+        for (int64_t d = 0; d < run->depth; d++)
+            for (int64_t l = 0; l < run->lanes; l++) {
+                const int64_t index = indices[i * run->step + d * run->depth_step + l], at = i * FC_INDEX_LANES + l;
+                const int64_t column = index % run->width;
+                span[0] = FC_MIN(span[0], index);
+                span[1] = FC_MAX(span[1], index);
+                least[at] = FC_MIN(least[at], column);
+                most[at] = FC_MAX(most[at], column);
+            }
 }

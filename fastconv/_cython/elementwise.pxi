@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The elementwise part of a training step. None of these takes arrays that are not adjacent numbers of one type in this
+# machine's byte order: they return False (or None), and the caller has a NumPy formula for such arrays.
+
+cdef bint is_plain(object value, int number) noexcept:
+    """Whether a value is an array of that type whose numbers lie side by side."""
+    return (type(value) is ndarray and cnp.PyArray_TYPE(value) == number and cnp.PyArray_ISCARRAY_RO(value))
+
+
+cdef int compute_type(object value) noexcept:
+    """The type number of a float32 or float64 array, -1 of anything else."""
+    cdef int number = cnp.PyArray_TYPE(value) if type(value) is ndarray else -1
+    return number if number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64 else -1
+
+
+cdef inline fc_dtype dtype_number(int number) noexcept nogil:
+    return FC_FLOAT64 if number == cnp.NPY_FLOAT64 else FC_FLOAT32
+
+
+def activation_backward(object activation, object grad_y, object y, object out):
+    """out = grad_y times the slope at the result y. False where the arrays do not suit; nothing is written then."""
+    cdef fc_activation kind = to_activation(activation)
+    cdef int number = compute_type(y)
+    cdef fc_status status
+    if number < 0 or not (is_plain(grad_y, number) and is_plain(y, number) and is_plain(out, number)):
+        return False
+    if grad_y.shape != y.shape or out.shape != y.shape or not cnp.PyArray_ISWRITEABLE(out):
+        return False
+    cdef int64_t count = cnp.PyArray_SIZE(y)
+    cdef const void *grad_y_data = cnp.PyArray_DATA(grad_y)
+    cdef const void *y_data = cnp.PyArray_DATA(y)
+    cdef void *out_data = cnp.PyArray_DATA(out)
+    with nogil:
+        status = fc_activation_backward(kind, dtype_number(number), count, grad_y_data, y_data, out_data)
+    check(status)
+    return True
+
+
+def cross_entropy(object logits, object labels, object out):
+    """The loss, its gradient in out. None where the arrays do not suit or a label is no class; nothing is written."""
+    cdef int number = compute_type(logits)
+    cdef double loss = 0
+    cdef fc_status status
+    if number < 0 or not (is_plain(logits, number) and is_plain(out, number) and is_plain(labels, cnp.NPY_INT64)):
+        return None
+    if cnp.PyArray_NDIM(logits) != 2 or cnp.PyArray_NDIM(labels) != 1 or not cnp.PyArray_ISWRITEABLE(out):
+        return None
+    cdef int64_t rows = cnp.PyArray_DIM(logits, 0), classes = cnp.PyArray_DIM(logits, 1)
+    if cnp.PyArray_DIM(labels, 0) != rows or out.shape != logits.shape or rows < 1 or classes < 1:
+        return None
+    if cnp.PyArray_DATA(out) == cnp.PyArray_DATA(logits):
+        return None
+    cdef const void *logits_data = cnp.PyArray_DATA(logits)
+    cdef const int64_t *labels_data = <const int64_t *>cnp.PyArray_DATA(labels)
+    cdef void *out_data = cnp.PyArray_DATA(out)
+    with nogil:
+        status = fc_cross_entropy(dtype_number(number), rows, classes, logits_data, labels_data, out_data, &loss)
+    if status == FC_BAD_INDEX:
+        return None
+    check(status)
+    return loss
+
+
+def sgd_step(object parameters, object gradients, object velocity, double rate, double momentum, double decay,
+             bint nesterov, double least):
+    """One update of vectors of one type; velocity may be None. False where they do not suit."""
+    cdef int number = compute_type(parameters)
+    cdef void *velocity_data = NULL
+    cdef fc_status status
+    if number < 0 or not (is_plain(parameters, number) and is_plain(gradients, number)):
+        return False
+    cdef int64_t count = cnp.PyArray_SIZE(parameters)
+    if cnp.PyArray_SIZE(gradients) != count or not cnp.PyArray_ISWRITEABLE(parameters):
+        return False
+    if velocity is not None:
+        if not is_plain(velocity, number) or cnp.PyArray_SIZE(velocity) != count:
+            return False
+        velocity_data = cnp.PyArray_DATA(velocity)
+    cdef void *parameters_data = cnp.PyArray_DATA(parameters)
+    cdef const void *gradients_data = cnp.PyArray_DATA(gradients)
+    with nogil:
+        status = fc_sgd_step(dtype_number(number), count, parameters_data, gradients_data, velocity_data, rate,
+                             momentum, decay, nesterov, least)
+    check(status)
+    return True
+
+
+def adam_step(object parameters, object gradients, object m, object v, double scale, double beta1, double beta2,
+              double epsilon, double least):
+    """One update of vectors of one type. False where they do not suit."""
+    cdef int number = compute_type(parameters)
+    cdef fc_status status
+    if number < 0 or not (is_plain(parameters, number) and is_plain(gradients, number) and is_plain(m, number)
+                          and is_plain(v, number)):
+        return False
+    cdef int64_t count = cnp.PyArray_SIZE(parameters)
+    if cnp.PyArray_SIZE(gradients) != count or cnp.PyArray_SIZE(m) != count or cnp.PyArray_SIZE(v) != count:
+        return False
+    if not cnp.PyArray_ISWRITEABLE(parameters):
+        return False
+    cdef void *parameters_data = cnp.PyArray_DATA(parameters)
+    cdef const void *gradients_data = cnp.PyArray_DATA(gradients)
+    cdef void *m_data = cnp.PyArray_DATA(m)
+    cdef void *v_data = cnp.PyArray_DATA(v)
+    with nogil:
+        status = fc_adam_step(dtype_number(number), count, parameters_data, gradients_data, m_data, v_data, scale,
+                              beta1, beta2, epsilon, least)
+    check(status)
+    return True

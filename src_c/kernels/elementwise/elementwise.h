@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Contract of the elementwise kernels of a training step: each is one pass over adjacent numbers where NumPy makes
+ * several. Products are rounded before they are added, in the order of the formulas: the bits of NumPy's. Arrays do not
+ * overlap but where they are the same array. */
+#ifndef FC_ELEMENTWISE_H
+#define FC_ELEMENTWISE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum fc_slope { FC_SLOPE_RELU, FC_SLOPE_LEAKY_RELU, FC_SLOPE_TANH, FC_SLOPE_SIGMOID } fc_slope;
+
+/* grad_x[i] = grad_y[i] * slope of the activation, from its result y[i]: y > 0 ? 1 : 0; y > 0 ? 1 : 0.01; 1 - y*y;
+ * y - y*y. grad_x may be grad_y. */
+typedef void (*fc_activation_backward_fn)(fc_slope slope, int64_t count, const void *grad_y, const void *y,
+                                          void *grad_x);
+
+/* Factors of an update; those that are 0 cost nothing. */
+typedef struct fc_sgd_factors {
+    double rate, momentum, decay;
+    int nesterov;
+    double least; /* what is smaller becomes 0 in the velocity first; 0: nothing */
+} fc_sgd_factors;
+
+typedef struct fc_adam_factors {
+    double scale, beta1, beta2, epsilon;
+    double least; /* the same in m */
+} fc_adam_factors;
+
+/* g' = g + decay*p; v = momentum*v + g'; with nesterov p -= rate*(momentum*v + g'), else p -= rate*v; without momentum
+ * p -= rate*g', and v is not touched. */
+typedef void (*fc_sgd_fn)(const fc_sgd_factors *f, int64_t count, void *p, const void *g, void *v);
+
+/* m = beta1*m + g; v = beta2*v + g*g; p -= m / (sqrt(v) + epsilon) * scale. */
+typedef void (*fc_adam_fn)(const fc_adam_factors *f, int64_t count, void *p, const void *g, void *m, void *v);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The elementwise kernels over the vector vocabulary; see elementwise.h for the contracts. */
+FC_INLINE F(v) F(slope_of)(const fc_slope slope, F(v) y) {
+    const F(v) one = F(set1)(1), minus = F(mul)(F(set1)(-1), F(mul)(y, y));
+    switch (slope) {
+        case FC_SLOPE_RELU: return F(pick)(F(above)(y, F(zero)()), one, F(zero)());
+        case FC_SLOPE_LEAKY_RELU: return F(pick)(F(above)(y, F(zero)()), one, F(set1)((T)0.01));
+        case FC_SLOPE_TANH: return F(add)(one, minus);
+        default: return F(add)(y, minus);
+    }
+}
+
+FC_INLINE void F(activation_backward_of)(const fc_slope slope, int64_t count, const T *grad_y, const T *y, T *grad_x) {
+    int64_t i = 0;
+    for (; i + F(VL) <= count; i += F(VL))
+        F(store)(grad_x + i, F(mul)(F(load)(grad_y + i), F(slope_of)(slope, F(load)(y + i))));
+    const int n = (int)(count - i);
+    if (n > 0) F(store_n)(grad_x + i, F(mul)(F(load_n)(grad_y + i, n), F(slope_of)(slope, F(load_n)(y + i, n))), n);
+}
+
+static void F(activation_backward)(fc_slope slope, int64_t count, const void *grad_y, const void *y, void *grad_x) {
+    switch (slope) {
+        case FC_SLOPE_RELU: F(activation_backward_of)(FC_SLOPE_RELU, count, grad_y, y, grad_x); break;
+        case FC_SLOPE_LEAKY_RELU: F(activation_backward_of)(FC_SLOPE_LEAKY_RELU, count, grad_y, y, grad_x); break;
+        case FC_SLOPE_TANH: F(activation_backward_of)(FC_SLOPE_TANH, count, grad_y, y, grad_x); break;
+        default: F(activation_backward_of)(FC_SLOPE_SIGMOID, count, grad_y, y, grad_x); break;
+    }
+}
+
+FC_INLINE F(v) F(minus)(F(v) a, F(v) b) { return F(add)(a, F(mul)(b, F(set1)(-1))); }
+
+FC_INLINE F(v) F(drop_small)(F(v) value, F(v) least) {
+    const F(v) low = F(pick)(F(above)(value, F(mul)(least, F(set1)(-1))), F(zero)(), value);
+    return F(pick)(F(above)(least, value), low, value);
+}
+
+FC_INLINE void F(sgd_some)(const fc_sgd_factors *f, T *p, const T *g_, T *v, int n) {
+    const F(v) rate = F(set1)((T)f->rate), momentum = F(set1)((T)f->momentum), decay = F(set1)((T)f->decay);
+    const F(v) before = F(load_some)(p, n);
+    F(v) g = F(load_some)(g_, n);
+    if (f->decay != 0) g = F(add)(F(mul)(before, decay), g);
+    if (f->momentum != 0) {
+        F(v) velocity = F(load_some)(v, n);
+        if (f->least != 0) velocity = F(drop_small)(velocity, F(set1)((T)f->least));
+        velocity = F(add)(F(mul)(velocity, momentum), g);
+        F(store_some)(v, velocity, n);
+        g = f->nesterov ? F(add)(F(mul)(velocity, momentum), g) : velocity;
+    }
+    F(store_some)(p, F(minus)(before, F(mul)(g, rate)), n);
+}
+
+static void F(sgd)(const fc_sgd_factors *f, int64_t count, void *p_, const void *g_, void *v_) {
+    T *p = p_, *v = v_;
+    const T *g = g_;
+    int64_t i = 0;
+    for (; i + F(VL) <= count; i += F(VL)) F(sgd_some)(f, p + i, g + i, v == NULL ? NULL : v + i, F(VL));
+    if (i < count) F(sgd_some)(f, p + i, g + i, v == NULL ? NULL : v + i, (int)(count - i));
+}
+
+FC_INLINE void F(adam_some)(const fc_adam_factors *f, T *p, const T *g_, T *m, T *v, int n) {
+    const F(v) scale = F(set1)((T)f->scale), epsilon = F(set1)((T)f->epsilon);
+    const F(v) beta1 = F(set1)((T)f->beta1), beta2 = F(set1)((T)f->beta2);
+    const F(v) g = F(load_some)(g_, n);
+    F(v) first = F(load_some)(m, n);
+    if (f->least != 0) first = F(drop_small)(first, F(set1)((T)f->least));
+    first = F(add)(F(mul)(first, beta1), g);
+    const F(v) second = F(add)(F(mul)(F(load_some)(v, n), beta2), F(mul)(g, g));
+    F(store_some)(m, first, n);
+    F(store_some)(v, second, n);
+    const F(v) step = F(mul)(F(div)(first, F(add)(F(root)(second), epsilon)), scale);
+    F(store_some)(p, F(minus)(F(load_some)(p, n), step), n);
+}
+
+static void F(adam)(const fc_adam_factors *f, int64_t count, void *p_, const void *g_, void *m_, void *v_) {
+    T *p = p_, *m = m_, *v = v_;
+    const T *g = g_;
+    int64_t i = 0;
+    for (; i + F(VL) <= count; i += F(VL)) F(adam_some)(f, p + i, g + i, m + i, v + i, F(VL));
+    if (i < count) F(adam_some)(f, p + i, g + i, m + i, v + i, (int)(count - i));
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The elementwise kernels, one number at a time; see elementwise.h for the contracts. */
+static T F(slope_at)(fc_slope slope, T y) {
+    switch (slope) {
+        case FC_SLOPE_RELU: return (T)(y > 0);
+        case FC_SLOPE_LEAKY_RELU: return y > 0 ? (T)1 : (T)0.01;
+        case FC_SLOPE_TANH: return (T)1 - y * y;
+        default: return y - y * y;
+    }
+}
+
+static void F(activation_backward)(fc_slope slope, int64_t count, const void *grad_y, const void *y, void *grad_x) {
+    for (int64_t i = 0; i < count; i++)
+        ((T *)grad_x)[i] = ((const T *)grad_y)[i] * F(slope_at)(slope, ((const T *)y)[i]);
+}
+
+static T F(drop_small)(T value, T least) { return value < least && value > -least ? 0 : value; }
+
+static void F(sgd)(const fc_sgd_factors *f, int64_t count, void *p_, const void *g_, void *v_) {
+    const T rate = (T)f->rate, momentum = (T)f->momentum, decay = (T)f->decay, least = (T)f->least;
+    T *p = p_, *v = v_;
+    for (int64_t i = 0; i < count; i++) {
+        T g = ((const T *)g_)[i];
+        if (decay != 0) g = p[i] * decay + g;
+        if (momentum != 0) {
+            v[i] = F(drop_small)(v[i], least) * momentum + g;
+            g = f->nesterov ? v[i] * momentum + g : v[i];
+        }
+        p[i] -= g * rate;
+    }
+}
+
+static void F(adam)(const fc_adam_factors *f, int64_t count, void *p_, const void *g_, void *m_, void *v_) {
+    const T scale = (T)f->scale, beta1 = (T)f->beta1, beta2 = (T)f->beta2, epsilon = (T)f->epsilon;
+    T *p = p_, *m = m_, *v = v_;
+    for (int64_t i = 0; i < count; i++) {
+        const T g = ((const T *)g_)[i];
+        m[i] = F(drop_small)(m[i], (T)f->least) * beta1 + g;
+        v[i] = v[i] * beta2 + g * g;
+        const T root = sizeof(T) == sizeof(float) ? (T)sqrtf((float)v[i]) : (T)sqrt((double)v[i]);
+        p[i] -= m[i] / (root + epsilon) * scale;
+    }
+}
