@@ -72,9 +72,9 @@ def worst_in_units(result, truth, terms):
     return (error[some] / terms[some]).max() / unit_roundoff(result.dtype)
 
 
-# What no layer of a network goes beyond, with a quarter to spare: the relative L2 error (promised: 3e-6), and the largest
-# error in u of S for y, grad_x and grad_weight. The largest ones are at the borders and, for weights, in images of 7x7
-# pixels behind a ReLU: there S has few terms, but the tile many.
+# What no layer of a network goes beyond, with a quarter to spare: the relative L2 error (promised: 3e-6), and the
+# largest error in u of S for y, grad_x and grad_weight. The largest ones are at the borders and, for weights, in images
+# of 7x7 pixels behind a ReLU: there S has few terms, but the tile many.
 LARGEST_L2 = 1.2e-6
 LARGEST_ERRORS = {"uniform": (8, 16, 12), "rectified": (12, 20, 80)}
 
