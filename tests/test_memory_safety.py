@@ -100,7 +100,7 @@ def test_m40_every_shape_stays_within_its_arrays(name, side, isa, layout):
 
 @needs_guards
 @sides
-@pytest.mark.parametrize("family", ["W 3x3", "C 3x3", "C 1x1", "C depthwise", "W Winograd", "C Winograd"])
+@pytest.mark.parametrize("family", ["W 3x3", "C 3x3", "C 1x1", "C depthwise", "C Winograd"])
 @pytest.mark.parametrize("image_type", [np.uint8, np.int8, np.int16, np.float16])
 def test_m40_small_images_stay_within_their_arrays(image_type, family, side, isa, layout):
     for tail in TAILS:
@@ -199,9 +199,7 @@ def test_m40_linear_stays_within_its_arrays(varied, side, isa, dtype):
         "c300 h3 k20 r3x3 p1",
         "c6 h7 w6 k4 r3x2 s2x1 p2 d2 g2",
         "c8 h6 k8 r3x3 p1 g8",
-        "n2 c21 h11 w13 k37 r3x3 p2",
-        "c140 h10 k80 r3x3 p1",
-        "n5 c17 h26 w27 k20 r3x3 p1",
+        "n5 c16 h26 w27 k19 r3x3 p1",
     ],
 )
 def test_what_an_earlier_call_left_behind_does_not_matter(text, isa, layout, dtype):

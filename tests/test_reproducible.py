@@ -20,7 +20,7 @@ import fastconv as fc
 WINOGRAD = [
     "n5 c20 h21 w23 k40 r3x3 p1",
     "n2 c130 h7 w9 k66 r3x3 p2",
-    "n5 c17 h9 w11 k35 r3x3 p0:2x1:3",
+    "n2 c17 h9 w11 k35 r3x3 p0:2x1:3",
     "n2 c24 h18 w6 k40 r3x3 g2",
 ]
 
