@@ -301,10 +301,13 @@ static void test_choice(void) {
 void *__real_aligned_alloc(size_t alignment, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 static long allocations = -1; /* that still succeed; negative: all */
+
+/* Scratch memory comes full of NaN, so that it shows where it is taken for zeros. */
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
     if (allocations == 0) return NULL;
     if (allocations > 0) allocations--;
-    return __real_aligned_alloc(alignment, bytes);
+    void *block = __real_aligned_alloc(alignment, bytes);
+    return block == NULL ? NULL : memset(block, 0xFF, bytes);
 }
 
 static fc_status run_operation(int operation, const fc_conv2d *g, const fc_array *x, const fc_array *w,
@@ -353,6 +356,15 @@ static void test_memory(void) {
             for (int with_nan = 0; with_nan < 2; with_nan++) test_no_memory(algorithms[i], operation, with_nan);
 }
 
+/* 35 rows of 7 tiles are 6 chunks of the gradient of the weights: of its 4 parts of 2 chunks the last is empty. */
+static void test_empty_part(fc_dtype dtype) {
+    fc_conv2d g = good;
+    g.n = 5, g.h = 26, g.w = 27, g.c = 3, g.k = 4;
+    CHECK(fc_conv2d_resolve(&g, FC_PAD_EXPLICIT) == FC_OK, "a good problem");
+    fc_clear_cache();
+    test_convolution(&g, dtype, CHANNELS_LAST, FC_WINOGRAD);
+}
+
 int main(int argc, char **argv) {
     const int problems = argc > 1 ? atoi(argv[1]) : 300;
     test_bad_sizes();
@@ -361,12 +373,15 @@ int main(int argc, char **argv) {
     for (int isa = 0; isa < fc_isa_count(); isa++) {
         if (fc_set_thread_isa(isa) != 0) continue;
         printf("%s\n", fc_isa_name(isa));
+        test_empty_part(FC_FLOAT32);
+        test_empty_part(FC_FLOAT64);
         for (int i = 0; i < problems; i++) {
             const fc_dtype dtype = i & 1 ? FC_FLOAT64 : FC_FLOAT32;
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
             fc_conv2d g;
             fc_pool2d pool;
             fc_set_num_threads(1 + i % 3);
+            fc_clear_cache();
             if (random_problem(&g)) test_convolution(&g, dtype, order, FC_DIRECT);
             if (i % 5 == 0 && random_winograd_problem(&g)) { /* no divisor in common with the cycles above */
                 test_convolution(&g, dtype, order, FC_WINOGRAD);
