@@ -40,6 +40,35 @@ static void test_tile(const pair *p) {
                                     (columns >> 1) & 1);
 }
 
+/* The two vectors of B lie anywhere; those of C have a gap of 3 numbers behind them. */
+static void test_lanes_shape(const pair *p, int rows, int vectors, int64_t terms, int turn) {
+    const int lanes = p->fast->vl, a_term = rows + turn % 3;
+    const size_t a_size = (size_t)((terms - 1) * a_term + rows), b_size = (size_t)(2 * terms + 3 * lanes);
+    const size_t c_pitch = (size_t)(vectors * lanes) + 3, c_size = (size_t)rows * c_pitch - 3;
+    char *a = new_array(p->dtype, a_size), *b = new_array(p->dtype, b_size), *bias = new_array(p->dtype, (size_t)rows);
+    char *c = new_poisoned(p->dtype, c_size), *expected = new_poisoned(p->dtype, c_size);
+    ptrdiff_t *b_term = malloc((size_t)terms * sizeof *b_term);
+    for (int64_t t = 0; t < terms; t++) b_term[t] = (t * 5 % terms) * 2; /* not in order */
+    const fc_lanes tile = {.terms = terms, .a_term = a_term, .b_term = b_term, .c_row = (ptrdiff_t)c_pitch, .lanes = lanes,
+                           .accumulate = turn & 1, .activation = (fc_epilogue)((turn + rows) % 3)};
+    for (size_t i = 0; tile.accumulate && i < (size_t)rows; i++)
+        fill(c + i * c_pitch * size_of(p->dtype), p->dtype, (size_t)(vectors * lanes));
+    memcpy(expected, c, c_size * size_of(p->dtype));
+    const size_t far = b_size - (size_t)(2 * terms - 2 + lanes); /* the last vector ends with the array */
+    const void *const at[2] = {b + (turn & 2 ? far : 1) * size_of(p->dtype), b + (turn & 2 ? 1 : far) * size_of(p->dtype)};
+    p->fast->tile_lanes(&tile, rows, a, turn & 4 ? bias : NULL, vectors, at, c);
+    p->judge->tile_lanes(&tile, rows, a, turn & 4 ? bias : NULL, vectors, at, expected);
+    CHECK(same_numbers(c, expected, p->dtype, c_size), "tile_lanes");
+    free(a), free(b), free(bias), free(c), free(expected), free(b_term);
+}
+
+static void test_lanes(const pair *p) {
+    static const int64_t term_counts[] = {1, 2, 7, 34};
+    for (int rows = 1; rows <= p->fast->mr; rows++)
+        for (int vectors = 1; vectors <= 2; vectors++)
+            for (int turn = 0; turn < 32; turn++) test_lanes_shape(p, rows, vectors, term_counts[turn / 8], turn);
+}
+
 /* Weights as the kernel reads them: a vector of channels repeats what it shares with the one before it. */
 static void *new_weights(const pair *p, const fc_depthwise *d, int64_t vectors) {
     char *w = new_array(p->dtype, (size_t)(vectors * d->w_vector));
@@ -323,6 +352,7 @@ int main(void) {
             CHECK(p.fast->mr <= FC_MAX_MR, "FC_MAX_MR");
             CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
             test_tile(&p);
+            test_lanes(&p);
             test_depthwise(&p);
             test_copy(&p);
             test_spread(&p);
