@@ -140,9 +140,10 @@ static void test_depthwise(const pair *p) {
                     }
 }
 
-static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step) {
+static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step,
+                            int gap) {
     const ptrdiff_t src_row = src_by_columns ? step : columns * step, src_column = src_by_columns ? rows * step : step;
-    const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + 1, dst_column = dst_by_columns ? rows + 1 : 1;
+    const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + gap, dst_column = dst_by_columns ? rows + gap : 1;
     const size_t src_size = (size_t)((rows - 1) * src_row + (columns - 1) * src_column + 1);
     const size_t dst_size = (size_t)((rows - 1) * dst_row + (columns - 1) * dst_column + 1);
     void *src = new_array(p->dtype, src_size);
@@ -158,8 +159,8 @@ static void test_copy(const pair *p) {
     enum { COUNT = sizeof sizes / sizeof sizes[0] };
     for (int i = 0; i < COUNT; i++)
         for (int j = 0; j < COUNT; j++)
-            for (int form = 0; form < 8; form++)
-                test_copy_shape(p, sizes[i], sizes[j], form & 1, form >> 1 & 1, 1 + (form >> 2));
+            for (int form = 0; form < 16; form++)
+                test_copy_shape(p, sizes[i], sizes[j], form & 1, form >> 1 & 1, 1 + (form >> 2 & 1), form >> 3);
 }
 
 static void test_spread(const pair *p) {
