@@ -28,6 +28,7 @@
 #include "blocking.h"
 #include "conv2d_algorithms.h"
 #include "direct.h"
+#include "few_filters.h"
 
 /* Elements of the packed planes and of the results of a block: a quarter of a 2 MiB L2 together. */
 enum { INPUT_ELEMENTS = 1 << 16, OUTPUT_ELEMENTS = 1 << 15 };
@@ -361,8 +362,10 @@ static double lane_use(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int backward = problem->operation == FC_BACKWARD_INPUT;
     const int64_t over = (g->s - 1) * g->dilation_w / g->stride_w;
-    const int64_t p = backward ? fc_ceil_div(g->h, g->stride_h) : g->p, q = backward ? fc_ceil_div(g->w, g->stride_w) : g->q;
     const int64_t vl = fc_kernels_for(problem->dtype)->vl;
+    if (problem->operation == FC_BACKWARD_WEIGHT)
+        return (double)(g->r * g->s * (g->c / g->groups)) / (double)(fc_places_of(g->r, g->s, g->c / g->groups, (int)vl).vectors * vl);
+    const int64_t p = backward ? fc_ceil_div(g->h, g->stride_h) : g->p, q = backward ? fc_ceil_div(g->w, g->stride_w) : g->q;
     const int64_t joined = fc_ceil_div((p - 1) * (q + over) + q, vl), separate = p * fc_ceil_div(q, vl);
     return (double)(p * q) / (double)(FC_MIN(joined, separate) * vl);
 }
@@ -371,12 +374,15 @@ static double lane_use(const fc_problem *problem) {
  * x1.1 to x2, 4 filters x1.6 to x5, 12 filters x0.7 to x2; 5x5, 28x28x1 -> 6 x5. With a single tap (x0.1 to x2) or 3x3 with
  * stride 2 (x0.4 to x0.7) turning the image costs more than the arithmetic. */
 static const double WORTHWHILE = 0.8;
-enum { LEAST_TAPS = 8 };
+enum { LEAST_TAPS = 8, MOST_WEIGHTS = 1 << 14 };
 
 static const char *refusal(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
-    const int64_t filters = (problem->operation == FC_FORWARD ? g->k : g->c) / g->groups;
-    if (problem->operation == FC_BACKWARD_WEIGHT) return "it is made for forward and the gradient of the input";
+    const int64_t filters = (problem->operation == FC_BACKWARD_INPUT ? g->c : g->k) / g->groups;
+    if (problem->operation == FC_BACKWARD_WEIGHT && (g->dilation_h > 1 || g->dilation_w > 1))
+        return "its gradient of the weights needs dilation 1";
+    if (problem->operation == FC_BACKWARD_WEIGHT && filters * (g->c / g->groups) > MOST_WEIGHTS / (g->r * g->s))
+        return "its gradient of the weights is made for few weights";
     if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < LEAST_TAPS * g->stride_h * g->stride_w)
         return "it is made for windows of 8 and more taps a phase of the stride";
     if ((double)filters > WORTHWHILE * lane_use(problem) * fc_kernels_for(problem->dtype)->vl)
@@ -390,4 +396,4 @@ static int preferred(const fc_problem *problem) {
 }
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {
-    "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_direct_backward_weight};
+    "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight};
