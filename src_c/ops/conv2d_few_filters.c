@@ -8,8 +8,9 @@
  *
  * The pixels that tap (r, s) of channel c meets, for all outputs of the block, are then one run of memory, which begins
  * at  c*plane + r*pitch + s  and goes on over the ends of lines: outputs `pitch` apart are neighbours in the column, and
- * the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines does
- * (a line of 16), vectors end with lines. A stride cuts lines and columns into phases, l mod stride, each a plane of its
+ * the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines does,
+ * vectors end with lines; then the rows of the kernel that meet only the border are left out, which are half of them in
+ * the gradient of the input of a 14x14 image and a 5x5 kernel. A stride cuts lines and columns into phases, l mod stride, each a plane of its
  * own, so that lanes are adjacent with any stride.
  *
  *   tasks     group x image x block of output lines x block of output columns     in parallel
@@ -51,9 +52,9 @@ typedef struct plan {
     size_t bias_at, term_at, workers_at, worker_bytes, output_at;
 } plan;
 
-/* One pass: rows [r, r + rows) of the kernel, channels [c, c + channels); terms in the order c, r, s. */
+/* One pass: rows [r, r + rows) of the kernel, channels [c, c + channels); terms in the order r, c, s. */
 typedef struct pass {
-    int64_t r, rows, c, channels, terms, terms_before;
+    int64_t r, rows, c, channels, terms_before;
 } pass;
 
 static pass pass_at(const plan *pl, int64_t index) {
@@ -61,7 +62,6 @@ static pass pass_at(const plan *pl, int64_t index) {
     pass ps = {.r = index / split->channel_blocks * split->rows, .c = index % split->channel_blocks * split->channels};
     ps.rows = FC_MIN(split->rows, pl->window.r - ps.r);
     ps.channels = FC_MIN(split->channels, pl->d->c - ps.c);
-    ps.terms = ps.rows * pl->window.s * ps.channels;
     ps.terms_before = (ps.r * pl->d->c + ps.rows * ps.c) * pl->window.s;
     return ps;
 }
@@ -72,20 +72,30 @@ static int64_t term_count(const plan *pl) { return pl->window.r * pl->window.s *
 
 /* ---------------------------------------------------------------- planning */
 
-/* Vectors that the outputs of a block need if they go on over the ends of lines, and if they do not. */
-static int64_t joined_vectors(const plan *pl, int64_t rows, int64_t columns) {
-    return fc_ceil_div((rows - 1) * (columns + pl->over_w) + columns, pl->kernels->vl);
+/* Vectors that the outputs of a block need if they go on over the ends of lines. */
+static int64_t joined_vectors(int64_t rows, int64_t pitch, int64_t columns, int64_t vl) {
+    return fc_ceil_div((rows - 1) * pitch + columns, vl);
 }
 
-static int64_t separate_vectors(const plan *pl, int64_t rows, int64_t columns) {
-    return rows * fc_ceil_div(columns, pl->kernels->vl);
+/* Vectors times rows of the kernel that the outputs of an image take if vectors end with lines. */
+static int64_t separate_work(const fc_window *w, int64_t columns, int64_t vl) {
+    const int64_t top = FC_MAX(0, w->top);
+    const int64_t bottom = FC_MAX(0, (w->p - 1) * w->stride_h + (w->r - 1) * w->dilation_h - w->top - (w->h - 1));
+    const int64_t skipped = (top * top + bottom * bottom) / (2 * w->stride_h * w->dilation_h); /* about */
+    return fc_ceil_div(columns, vl) * FC_MAX(w->p, w->p * w->r - skipped);
+}
+
+/* Whether vectors end with lines. It decides which products with border zeros are made, so it knows the image alone. */
+static int ends_with_lines(const fc_window *w, int64_t over_w, int64_t columns, int64_t vl) {
+    return separate_work(w, columns, vl) <= joined_vectors(w->p, columns + over_w, columns, vl) * w->r;
 }
 
 static int fits(const plan *pl, int64_t rows, int64_t columns) {
     const fc_window *w = &pl->window;
     const double phase = (double)(rows + pl->over_h) * (double)(columns + pl->over_w);
     const double input = phase * (double)(w->stride_h * w->stride_w) * (double)pl->passes.channels;
-    const double output = (double)(pl->d->k * pl->kernels->vl) * (double)separate_vectors(pl, rows, columns);
+    const int64_t vl = pl->kernels->vl;
+    const double output = (double)(pl->d->k * rows) * (double)(fc_ceil_div(columns + pl->over_w, vl) * vl);
     return input <= INPUT_ELEMENTS && output <= OUTPUT_ELEMENTS;
 }
 
@@ -99,6 +109,8 @@ static int plan_blocks(plan *pl, int threads) {
         pl->columns = FC_MAX(least, fc_ceil_div(pl->columns, 2 * least) * least);
     }
     pl->column_blocks = fc_ceil_div(w->q, pl->columns);
+    if (ends_with_lines(w, pl->over_w, pl->columns, pl->kernels->vl))
+        pl->line_vectors = fc_ceil_div(pl->columns, pl->kernels->vl);
     pl->rows = w->p;
     while (pl->rows > 1 && !fits(pl, pl->rows, pl->columns)) pl->rows = (pl->rows + 1) / 2;
     const int64_t others = pl->d->groups * pl->d->n * pl->column_blocks;
@@ -106,6 +118,8 @@ static int plan_blocks(plan *pl, int threads) {
         pl->rows = FC_MIN(pl->rows, fc_ceil_div(w->p, fc_ceil_div(threads * FC_TASKS_PER_THREAD, others)));
     pl->row_blocks = fc_ceil_div(w->p, pl->rows);
     pl->rows = fc_ceil_div(w->p, pl->row_blocks);
+    if (pl->line_vectors % 2 != 0 && pl->rows > 1) pl->rows = FC_MIN(w->p, pl->rows / 2 * 2); /* no pair of lines is cut */
+    pl->row_blocks = fc_ceil_div(w->p, pl->rows);
     return 1;
 }
 
@@ -116,10 +130,8 @@ static void lay_out_block(plan *pl) {
     pl->phase = (pl->rows + pl->over_h) * pl->pitch;
     pl->plane = fc_ceil_div(pl->phase * w->stride_h * w->stride_w, line) * line;
     if (pl->plane * (int64_t)pl->size % 2048 == 0) pl->plane += line; /* planes share sets of L1 no more */
-    const int64_t joined = joined_vectors(pl, pl->rows, pl->columns);
-    const int64_t separate = separate_vectors(pl, pl->rows, pl->columns);
-    pl->line_vectors = separate < joined ? fc_ceil_div(pl->columns, vl) : 0;
-    pl->lanes = FC_MIN(separate, joined) * vl;
+    pl->lanes = pl->line_vectors > 0 ? pl->rows * pl->line_vectors * vl
+                                     : joined_vectors(pl->rows, pl->pitch, pl->columns, vl) * vl;
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -157,33 +169,32 @@ static int make_plan(plan *pl, const fc_direct *d) {
 static void pack_weights(const plan *pl, int64_t group, const pass *ps) {
     const fc_direct *d = pl->d;
     const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
-    const int64_t *stride = d->weight.stride, taps = ps->rows * pl->window.s, k = d->k;
+    const int64_t *stride = d->weight.stride, k = d->k;
     const int64_t from = group * d->weight_group + ps->r * stride[0] + ps->c * stride[2];
     const char *src = (const char *)d->weight.data + from * (int64_t)fc_dtype_size(d->weight.dtype);
     char *dst = pl->scratch + (size_t)((group * term_count(pl) + ps->terms_before) * k) * pl->size;
-    if (ps->channels < taps && stride[0] == pl->window.s * stride[1]) { /* the longer side in one copy */
-        for (int64_t c = 0; c < ps->channels; c++)
-            fc_copy_as(&reader, taps, k, src + c * stride[2] * (int64_t)fc_dtype_size(d->weight.dtype), stride[1], stride[3],
-                       dst + (size_t)(c * taps * k) * pl->size, k, 1);
-        return;
-    }
-    for (int64_t tap = 0; tap < taps; tap++) {
-        const int64_t at = tap / pl->window.s * stride[0] + tap % pl->window.s * stride[1];
-        fc_copy_as(&reader, ps->channels, k, src + at * (int64_t)fc_dtype_size(d->weight.dtype), stride[2], stride[3],
-                   dst + (size_t)(tap * k) * pl->size, taps * k, 1);
-    }
+    const int64_t s = pl->window.s, size = (int64_t)fc_dtype_size(d->weight.dtype);
+    for (int64_t r = 0; r < ps->rows; r++, src += stride[0] * size, dst += (size_t)(ps->channels * s * k) * pl->size)
+        if (ps->channels < s) /* the longer side in one copy */
+            for (int64_t c = 0; c < ps->channels; c++)
+                fc_copy_as(&reader, s, k, src + c * stride[2] * size, stride[1], stride[3],
+                           dst + (size_t)(c * s * k) * pl->size, k, 1);
+        else
+            for (int64_t i = 0; i < s; i++)
+                fc_copy_as(&reader, ps->channels, k, src + i * stride[1] * size, stride[2], stride[3],
+                           dst + (size_t)(i * k) * pl->size, s * k, 1);
 }
 
 /* Where the terms of a pass lie in the packed planes. */
 static void place_terms(const plan *pl, const pass *ps, ptrdiff_t *term) {
     const fc_window *w = &pl->window;
-    for (int64_t c = 0; c < ps->channels; c++)
-        for (int64_t r = 0; r < ps->rows; r++) {
-            const int64_t line = r * w->dilation_h;
-            const ptrdiff_t at = c * pl->plane + line % w->stride_h * w->stride_w * pl->phase + line / w->stride_h * pl->pitch;
+    for (int64_t r = 0; r < ps->rows; r++) {
+        const int64_t line = r * w->dilation_h;
+        ptrdiff_t at = line % w->stride_h * w->stride_w * pl->phase + line / w->stride_h * pl->pitch;
+        for (int64_t c = 0; c < ps->channels; c++, at += pl->plane)
             for (int64_t s = 0, column = 0; s < w->s; s++, column += w->dilation_w)
                 *term++ = at + column % w->stride_w * pl->phase + column / w->stride_w;
-        }
+    }
 }
 
 /* What all tasks read: weights, bias, terms. */
@@ -266,31 +277,53 @@ static void pack_planes(const task *t, const pass *ps) {
             pack_phase(t, ps, line + i, column + j, t->input + (size_t)((i * w->stride_w + j) * pl->phase) * pl->size);
 }
 
-/* Where the pixels of a vector begin in the planes. */
-static const char *vector_at(const task *t, int64_t vector) {
-    const plan *pl = t->pl;
-    int64_t at = vector * pl->kernels->vl;
-    if (pl->line_vectors > 0)
-        at = vector / pl->line_vectors * pl->pitch + vector % pl->line_vectors * pl->kernels->vl;
-    return t->input + (size_t)at * pl->size;
+/* The rows of a pass that meet the image from any of the lines `first` to `last` of the block; at least one row. */
+static void rows_met(const task *t, const pass *ps, int64_t first, int64_t last, int64_t *from, int64_t *end) {
+    const fc_window *w = &t->pl->window;
+    const int64_t top = w->top - (t->p + last) * w->stride_h - ps->r * w->dilation_h; /* lines above the image */
+    const int64_t below = w->h + w->top - (t->p + first) * w->stride_h - ps->r * w->dilation_h; /* lines to its end */
+    *from = top > 0 ? FC_MIN(ps->rows - 1, fc_ceil_div(top, w->dilation_h)) : 0;
+    *end = below >= ps->rows * w->dilation_h ? ps->rows : below > 0 ? fc_ceil_div(below, w->dilation_h) : 0;
+    *end = FC_MAX(*end, *from + 1);
 }
 
-static void multiply_pass(const task *t, const pass *ps, fc_lanes *tile, int last) {
+/* One or two vectors from vector v on, all filters; terms of the rows [from, end) of the kernel. */
+static void multiply_vectors(const task *t, const pass *ps, fc_lanes *tile, int64_t v, int vectors,
+                             const void *const *b, int64_t from, int64_t end, int last) {
     const plan *pl = t->pl;
     const fc_direct *d = pl->d;
-    const char *weights = pl->scratch + (size_t)((t->group * term_count(pl) + ps->terms_before) * d->k) * pl->size;
+    const int64_t row_terms = ps->channels * pl->window.s, skipped = ps->terms_before + from * row_terms;
+    const char *weights = pl->scratch + (size_t)((t->group * term_count(pl) + skipped) * d->k) * pl->size;
     const char *bias = last && d->bias != NULL ? pl->scratch + pl->bias_at + (size_t)(t->group * d->k) * pl->size : NULL;
-    const int64_t joined = fc_ceil_div((t->rows - 1) * pl->pitch + t->columns, pl->kernels->vl);
-    const int64_t vectors = pl->line_vectors > 0 ? t->rows * pl->line_vectors : joined;
     const int64_t tiles = fc_ceil_div(d->k, pl->kernels->mr);
-    for (int64_t v = 0; v < vectors; v += 2) {
-        const void *const b[2] = {vector_at(t, v), vector_at(t, v + 1)};
-        for (int64_t i = 0; i < tiles; i++) {
-            const int64_t from = i * d->k / tiles, to = (i + 1) * d->k / tiles;
-            pl->kernels->tile_lanes(tile, (int)(to - from), weights + (size_t)from * pl->size,
-                                    bias == NULL ? NULL : bias + (size_t)from * pl->size, v + 1 < vectors ? 2 : 1, b,
-                                    t->output + (size_t)(from * pl->lanes + v * pl->kernels->vl) * pl->size);
+    tile->b_term = (const ptrdiff_t *)(const void *)(pl->scratch + pl->term_at) + skipped;
+    tile->terms = (end - from) * row_terms;
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t k = i * d->k / tiles, to = (i + 1) * d->k / tiles;
+        pl->kernels->tile_lanes(tile, (int)(to - k), weights + (size_t)k * pl->size,
+                                bias == NULL ? NULL : bias + (size_t)k * pl->size, vectors, b,
+                                t->output + (size_t)(k * pl->lanes + v * pl->kernels->vl) * pl->size);
+    }
+}
+
+/* No division here: there is one vector or two for a line, and their arithmetic takes a hundred cycles. */
+static void multiply_pass(const task *t, const pass *ps, fc_lanes *tile, int last) {
+    const plan *pl = t->pl;
+    const int64_t each = pl->line_vectors, vl = pl->kernels->vl;
+    const int64_t count = each > 0 ? t->rows * each : joined_vectors(t->rows, pl->pitch, t->columns, vl);
+    int64_t line = 0, place = 0; /* of the next vector: its line, and the vectors before it in the line */
+    for (int64_t v = 0; v < count; v += 2) {
+        const int vectors = v + 1 < count ? 2 : 1;
+        const int64_t first = line;
+        int64_t from = 0, end = ps->rows, final = line;
+        const void *b[2];
+        for (int i = 0; i < vectors; i++) {
+            final = line;
+            b[i] = t->input + (size_t)(line * pl->pitch + place * vl) * pl->size;
+            if (++place == each) place = 0, line++;
         }
+        if (each > 0) rows_met(t, ps, first, final, &from, &end);
+        multiply_vectors(t, ps, tile, v, vectors, b, from, end, last);
     }
 }
 
@@ -320,9 +353,7 @@ static void run_task(void *context, int64_t index, int worker) {
     for (int64_t i = 0; i < passes; i++) {
         const pass ps = pass_at(pl, i);
         const int last = i == passes - 1;
-        fc_lanes tile = {.terms = ps.terms, .a_term = pl->d->k, .c_row = pl->lanes, .lanes = pl->kernels->vl,
-                         .accumulate = i > 0};
-        tile.b_term = (const ptrdiff_t *)(const void *)(pl->scratch + pl->term_at) + ps.terms_before;
+        fc_lanes tile = {.a_term = pl->d->k, .c_row = pl->lanes, .lanes = pl->kernels->vl, .accumulate = i > 0};
         if (last) tile.activation = fc_epilogue_of(pl->d->activation);
         pack_planes(&t, &ps);
         multiply_pass(&t, &ps, &tile, last);
@@ -361,13 +392,18 @@ static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, cons
 static double lane_use(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int backward = problem->operation == FC_BACKWARD_INPUT;
-    const int64_t over = (g->s - 1) * g->dilation_w / g->stride_w;
     const int64_t vl = fc_kernels_for(problem->dtype)->vl;
     if (problem->operation == FC_BACKWARD_WEIGHT)
         return (double)(g->r * g->s * (g->c / g->groups)) / (double)(fc_places_of(g->r, g->s, g->c / g->groups, (int)vl).vectors * vl);
-    const int64_t p = backward ? fc_ceil_div(g->h, g->stride_h) : g->p, q = backward ? fc_ceil_div(g->w, g->stride_w) : g->q;
-    const int64_t joined = fc_ceil_div((p - 1) * (q + over) + q, vl), separate = p * fc_ceil_div(q, vl);
-    return (double)(p * q) / (double)(FC_MIN(joined, separate) * vl);
+    const fc_window w = backward ? (fc_window){.h = g->p, .p = fc_ceil_div(g->h, g->stride_h), .q = fc_ceil_div(g->w, g->stride_w),
+                                               .r = fc_ceil_div(g->r, g->stride_h), .s = fc_ceil_div(g->s, g->stride_w),
+                                               .stride_h = 1, .dilation_h = g->dilation_h,
+                                               .top = g->r / g->stride_h - 1 - g->pad_top / g->stride_h}
+                                 : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s, .stride_h = g->stride_h,
+                                               .dilation_h = g->dilation_h, .top = g->pad_top};
+    const int64_t over = (w.s - 1) * g->dilation_w / (backward ? 1 : g->stride_w);
+    const int64_t joined = joined_vectors(w.p, w.q + over, w.q, vl) * w.r, separate = separate_work(&w, w.q, vl);
+    return (double)(w.p * w.q * w.r) / (double)(FC_MIN(joined, separate) * vl);
 }
 
 /* Measured on AVX-512 against the direct algorithm, which uses filters / VL of its lanes: 3x3, 8 filters, 7x7 to 56x56

@@ -103,20 +103,27 @@ static void interleave_lines(const plan *pl, const fc_block *chunk, char *memory
     }
 }
 
-/* Bring in x and grad_y of a chunk; returns the windows, fills in where those of the pixels begin. */
-static const char *bring_chunk(const plan *pl, int64_t group, const fc_block *chunk, char *memory, fc_packed *packed) {
+/* Where the windows of the pixels begin. */
+static void place_windows(const fc_block *chunk, ptrdiff_t pixel, const ptrdiff_t *row_at, ptrdiff_t *term) {
+    for (int64_t j = 0; j < chunk->rows; j++)
+        for (int64_t q = 0; q < chunk->columns; q++) *term++ = row_at[j] + q * pixel;
+}
+
+/* Bring in x and grad_y of a chunk; returns the windows. */
+static const char *bring_chunk(const plan *pl, int64_t group, const fc_block *chunk, int new_shape,
+                               char *memory, fc_packed *packed) {
     ptrdiff_t *row_at = (ptrdiff_t *)(void *)(memory + pl->offsets_at), *term = row_at + pl->chunks.rows;
     const fc_channels channels = {.c = group * pl->c, .channels = pl->c, .width = pl->c};
     const fc_channels filters = {.c = group * pl->k, .channels = pl->k, .width = pl->k};
     char *grad_y = memory + pl->grad_y_at;
     *packed = fc_pack_lines(&pl->window, &pl->x, chunk, &channels, memory, row_at);
     if (pl->places.interleaved) interleave_lines(pl, chunk, memory, row_at);
-    const ptrdiff_t pixel = pl->places.interleaved ? packed->pixel * pl->window.r : packed->pixel;
+    if (!pl->places.interleaved) place_windows(chunk, packed->pixel, row_at, term);
+    else if (new_shape) place_windows(chunk, packed->pixel * pl->window.r, row_at, term);
     for (int64_t j = 0; j < chunk->rows; j++, grad_y += (size_t)(chunk->columns * pl->k) * pl->size) {
         const int64_t row = chunk->row + j;
         fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
                      chunk->columns, &filters, grad_y);
-        for (int64_t q = 0; q < chunk->columns; q++) *term++ = row_at[j] + q * pixel;
     }
     return pl->places.interleaved ? memory + pl->windows_at : memory;
 }
@@ -128,10 +135,10 @@ static ptrdiff_t vector_at(const plan *pl, const fc_packed *packed, int64_t vect
     return vector / a_line * packed->tap_row + vector % a_line * vl;
 }
 
-static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk, int accumulate, char *memory,
-                           char *result) {
+static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk, int new_shape, int accumulate,
+                           char *memory, char *result) {
     fc_packed packed;
-    const char *windows = bring_chunk(pl, group, chunk, memory, &packed);
+    const char *windows = bring_chunk(pl, group, chunk, new_shape, memory, &packed);
     const ptrdiff_t *term = (const ptrdiff_t *)(const void *)(memory + pl->offsets_at) + pl->chunks.rows;
     const fc_lanes tile = {.terms = chunk->rows * chunk->columns, .a_term = pl->k, .b_term = term, .c_row = pl->lanes,
                            .lanes = pl->kernels->vl, .accumulate = accumulate};
@@ -155,9 +162,12 @@ static void run_task(void *context, int64_t index, int worker) {
     char *result = pl->scratch + (size_t)index * pl->result_bytes;
     const int64_t from = first + pl->round * pl->chunks_per_round;
     const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
+    fc_block before = {0};
     for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
         const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, i);
-        multiply_chunk(pl, group, &chunk, i > first, memory, result);
+        const int new_shape = chunk.rows != before.rows || chunk.columns != before.columns;
+        multiply_chunk(pl, group, &chunk, new_shape, i > first, memory, result);
+        before = chunk;
     }
     if (first >= end && pl->round == 0) memset(result, 0, pl->result_bytes); /* a part without pixels */
 }

@@ -84,21 +84,16 @@ FC_INLINE void F(transpose_few)(const int wide, int rows, int64_t columns, const
         FC_UNROLL
         for (int i = 0; i < wide; i++) x[i] = i < rows ? F(load_some)(src + i * src_row, there) : F(zero)();
         F(interleave)(wide, x);
+        const int whole = dst_row == rows ? (int)FC_MIN((int64_t)wide, (columns - j - 1) / each) : 0; /* vectors */
         FC_UNROLL
         for (int i = 0; i < wide; i++) {
-            const int64_t left = columns - j - i * each;
-            if (left <= 0) return;
-            if (dst_row == rows && left > each) {
-                if (rows == wide) F(store)(dst, x[i]);
-                else F(store_pieces)(dst, x[i], wide, dst_row);
-                dst += each * dst_row;
-                continue;
-            }
-            T numbers[F(VL)];
-            F(store)(numbers, x[i]);
-            for (int l = 0; l < each && l < left; l++, dst += dst_row)
-                F(store_n)(dst, F(load_n)(numbers + l * wide, rows), rows);
+            if (i >= whole) break;
+            if (rows == wide) F(store)(dst, x[i]);
+            else F(store_pieces)(dst, x[i], wide, dst_row);
+            dst += each * dst_row;
         }
+        for (int l = whole * each; l < there; l++, dst += dst_row)
+            for (int r = 0; r < rows; r++) dst[r] = src[r * src_row + l];
     }
 }
 
