@@ -46,7 +46,9 @@ fc_places fc_places_of(int64_t r, int64_t s, int64_t c, int vl) {
 
 /* ---------------------------------------------------------------- planning */
 
-static int64_t columns_read(const plan *pl, int64_t columns) { return (columns - 1) * pl->window.stride_w + pl->window.s; }
+static int64_t columns_read(const plan *pl, int64_t columns) {
+    return (columns - 1) * pl->window.stride_w + pl->window.s;
+}
 
 static void plan_chunks(plan *pl) {
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->c, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
@@ -88,8 +90,8 @@ static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, cons
 
 /* ---------------------------------------------------------------- one task */
 
-/* Interleave the lines that each line of outputs reads; row_at becomes the place of its first window. */
-static void interleave_lines(const plan *pl, const fc_block *chunk, char *memory, ptrdiff_t *row_at) {
+/* Interleave the lines that each line of outputs reads. */
+static void interleave_lines(const plan *pl, const fc_block *chunk, char *memory, const ptrdiff_t *row_at) {
     const int64_t columns = columns_read(pl, chunk->columns), c = pl->c, r = pl->window.r, line = columns * c;
     char *dst = memory + pl->windows_at;
     for (int64_t j = 0; j < chunk->rows; j++, dst += (size_t)(line * r) * pl->size) {
@@ -97,29 +99,34 @@ static void interleave_lines(const plan *pl, const fc_block *chunk, char *memory
         if (c == 1) pl->kernels->copy(r, columns, src, line, 1, dst, 1, r);
         else
             for (int64_t i = 0; i < r; i++)
-                pl->kernels->copy(columns, c, src + (size_t)(i * line) * pl->size, c, 1, dst + (size_t)(i * c) * pl->size,
-                                  r * c, 1);
-        row_at[j] = j * line * r;
+                pl->kernels->copy(columns, c, src + (size_t)(i * line) * pl->size, c, 1,
+                                  dst + (size_t)(i * c) * pl->size, r * c, 1);
     }
 }
 
-/* Where the windows of the pixels begin. */
+/* Where the windows of the pixels begin in lines of the image. */
 static void place_windows(const fc_block *chunk, ptrdiff_t pixel, const ptrdiff_t *row_at, ptrdiff_t *term) {
     for (int64_t j = 0; j < chunk->rows; j++)
         for (int64_t q = 0; q < chunk->columns; q++) *term++ = row_at[j] + q * pixel;
 }
 
+/* The same in interleaved lines. A chunk with fewer pixels, which are of one line or of whole lines, uses the first. */
+static void place_interleaved_windows(const plan *pl, char *memory) {
+    const int64_t pixel = pl->c * pl->window.r, line = columns_read(pl, pl->chunks.columns) * pixel;
+    ptrdiff_t *term = (ptrdiff_t *)(void *)(memory + pl->offsets_at) + pl->chunks.rows;
+    for (int64_t j = 0; j < pl->chunks.rows; j++)
+        for (int64_t q = 0; q < pl->chunks.columns; q++) *term++ = j * line + q * pl->window.stride_w * pixel;
+}
+
 /* Bring in x and grad_y of a chunk; returns the windows. */
-static const char *bring_chunk(const plan *pl, int64_t group, const fc_block *chunk, int new_shape,
-                               char *memory, fc_packed *packed) {
+static const char *bring_chunk(const plan *pl, int64_t group, const fc_block *chunk, char *memory, fc_packed *packed) {
     ptrdiff_t *row_at = (ptrdiff_t *)(void *)(memory + pl->offsets_at), *term = row_at + pl->chunks.rows;
     const fc_channels channels = {.c = group * pl->c, .channels = pl->c, .width = pl->c};
     const fc_channels filters = {.c = group * pl->k, .channels = pl->k, .width = pl->k};
     char *grad_y = memory + pl->grad_y_at;
     *packed = fc_pack_lines(&pl->window, &pl->x, chunk, &channels, memory, row_at);
     if (pl->places.interleaved) interleave_lines(pl, chunk, memory, row_at);
-    if (!pl->places.interleaved) place_windows(chunk, packed->pixel, row_at, term);
-    else if (new_shape) place_windows(chunk, packed->pixel * pl->window.r, row_at, term);
+    else place_windows(chunk, packed->pixel, row_at, term);
     for (int64_t j = 0; j < chunk->rows; j++, grad_y += (size_t)(chunk->columns * pl->k) * pl->size) {
         const int64_t row = chunk->row + j;
         fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
@@ -135,10 +142,10 @@ static ptrdiff_t vector_at(const plan *pl, const fc_packed *packed, int64_t vect
     return vector / a_line * packed->tap_row + vector % a_line * vl;
 }
 
-static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk, int new_shape, int accumulate,
-                           char *memory, char *result) {
+static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk, int accumulate, char *memory,
+                           char *result) {
     fc_packed packed;
-    const char *windows = bring_chunk(pl, group, chunk, new_shape, memory, &packed);
+    const char *windows = bring_chunk(pl, group, chunk, memory, &packed);
     const ptrdiff_t *term = (const ptrdiff_t *)(const void *)(memory + pl->offsets_at) + pl->chunks.rows;
     const fc_lanes tile = {.terms = chunk->rows * chunk->columns, .a_term = pl->k, .b_term = term, .c_row = pl->lanes,
                            .lanes = pl->kernels->vl, .accumulate = accumulate};
@@ -149,8 +156,8 @@ static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk,
                                   vectors == 1 ? NULL : windows + vector_at(pl, &packed, v + 1) * (ptrdiff_t)pl->size};
         for (int64_t i = 0; i < tiles; i++) {
             const int64_t from = i * pl->k / tiles, to = (i + 1) * pl->k / tiles;
-            pl->kernels->tile_lanes(&tile, (int)(to - from), memory + pl->grad_y_at + (size_t)from * pl->size, NULL, vectors,
-                                    b, result + (size_t)(from * pl->lanes + v * pl->kernels->vl) * pl->size);
+            pl->kernels->tile_lanes(&tile, (int)(to - from), memory + pl->grad_y_at + (size_t)from * pl->size, NULL,
+                                    vectors, b, result + (size_t)(from * pl->lanes + v * pl->kernels->vl) * pl->size);
         }
     }
 }
@@ -162,12 +169,10 @@ static void run_task(void *context, int64_t index, int worker) {
     char *result = pl->scratch + (size_t)index * pl->result_bytes;
     const int64_t from = first + pl->round * pl->chunks_per_round;
     const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
-    fc_block before = {0};
+    if (pl->places.interleaved) place_interleaved_windows(pl, memory);
     for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
         const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, i);
-        const int new_shape = chunk.rows != before.rows || chunk.columns != before.columns;
-        multiply_chunk(pl, group, &chunk, new_shape, i > first, memory, result);
-        before = chunk;
+        multiply_chunk(pl, group, &chunk, i > first, memory, result);
     }
     if (first >= end && pl->round == 0) memset(result, 0, pl->result_bytes); /* a part without pixels */
 }
