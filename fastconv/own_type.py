@@ -11,9 +11,7 @@ from fastconv import errors
 
 def max_pool2d(pool, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):
     """`max_pool2d` of x by `pool`, which takes the same arguments and gives a result in a type of floats."""
-    result = pool(
-        _as_exact_floats(x), kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, None
-    )
+    result = pool(_as_exact_floats(x), kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, None)
     if not return_indices:
         return _deliver(result.astype(x.dtype), _clear_of(out, "x", x))
     y_out, indices_out = errors.pair_of_results(out) if isinstance(out, tuple) else (out, None)
