@@ -17,6 +17,7 @@
 #include "../base/convert.h"
 #include "../base/scratch.h"
 #include "../base/threads.h"
+#include "ahead.h"
 #include "blocking.h"
 #include "direct.h"
 #include "parts.h"
@@ -183,7 +184,22 @@ static void place_rows(const plan *pl, const block *b, const fc_packed *packed, 
         }
 }
 
-static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk, int accumulate, char *memory) {
+typedef struct next_chunk {
+    fc_region x, grad_y;
+} next_chunk;
+
+static next_chunk chunk_after(const plan *pl, const block *b, int64_t index) {
+    if (index + 1 >= pl->chunk_count) return (next_chunk){0};
+    const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index + 1);
+    const fc_window pixels = {.h = pl->window.p, .w = pl->window.q, .p = pl->window.p, .q = pl->window.q, .r = 1, .s = 1,
+                              .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1};
+    const int64_t k = b->group * pl->k + b->first_panel * panel_width(pl);
+    return (next_chunk){.x = fc_region_of(&pl->window, &pl->x, &chunk, b->group * pl->c + b->c, b->channels),
+                        .grad_y = fc_region_of(&pixels, &pl->grad_y, &chunk, k, b->columns)};
+}
+
+static void multiply_chunk(const plan *pl, const block *b, int64_t index, int accumulate, char *memory) {
+    const fc_block now = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index), *chunk = &now;
     ptrdiff_t *c_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
     ptrdiff_t *a_row = c_row + pl->window.r * pl->window.s * pl->channels;
     ptrdiff_t *row_at = a_row + pl->window.r * pl->window.s * pl->channels;
@@ -195,6 +211,7 @@ static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk
     for (int64_t j = 0; j < chunk->rows; j++)
         for (int64_t q = 0; q < chunk->columns; q++) term[tile.terms++] = row_at[j] + q * packed.pixel;
     const int64_t tiles = fc_ceil_div(b->rows, pl->kernels->mr);
+    const next_chunk next = chunk_after(pl, b, index);
     const char *panel_at = memory + pl->grad_y_at;
     for (int64_t panel = 0; panel < b->panels; panel++) {
         const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
@@ -203,6 +220,8 @@ static void multiply_chunk(const plan *pl, const block *b, const fc_block *chunk
                   panel * panel_width(pl) * (int64_t)pl->size;
         for (int64_t i = 0; i < tiles; i++) { /* rows spread evenly: a last tile of 2 rows would cost as much as 8 */
             const int64_t from = i * b->rows / tiles, to = (i + 1) * b->rows / tiles;
+            tile.ahead[0] = fc_share_of(&next.x, panel * tiles + i, b->panels * tiles, tile.terms);
+            tile.ahead[1] = fc_share_of(&next.grad_y, panel * tiles + i, b->panels * tiles, tile.terms);
             pl->kernels->tile(&tile, (int)(to - from), memory, a_row + from, panel_at, NULL, (int)columns, c,
                               c_row + from);
         }
@@ -219,8 +238,7 @@ static void run_task(void *context, int64_t index, int worker) {
     const int64_t from = first + pl->round * pl->chunks_per_round;
     const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
     for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
-        const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, i);
-        multiply_chunk(pl, &b, &chunk, i > first, memory);
+        multiply_chunk(pl, &b, i, i > first, memory);
     }
     if (first >= end && pl->round == 0) memset(b.result, 0, pl->result_bytes); /* a part without pixels */
 }

@@ -16,6 +16,7 @@
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "activation.h"
+#include "ahead.h"
 #include "blocking.h"
 #include "direct.h"
 
@@ -34,6 +35,7 @@ typedef struct plan {
     int pack_late;                         /* a panel of weights is packed by the task that uses it */
     fc_row_blocks blocks;
     int64_t panels_per_block, filter_blocks;
+    int64_t stride_of_blocks; /* from a worker's block to its next, if all workers are as fast */
     /* scratch memory, in bytes from its start */
     char *scratch;
     size_t weight_group_bytes, bias_at, workers_at, worker_bytes, input_at, output_at, panel_at, offsets_at;
@@ -154,6 +156,7 @@ static int make_plan(plan *pl, const fc_direct *d) {
                                  pl->kernels->mr);
     pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
+    pl->stride_of_blocks = threads;
     split_filters(pl, threads);
     return threads;
 }
@@ -203,7 +206,7 @@ static void pack_bias(const plan *pl) {
 typedef struct task {
     const plan *pl;
     fc_block block;
-    int64_t group, first_panel, panels, pixels;
+    int64_t index, group, first_panel, panels, pixels;
     char *input, *output, *panel;
     ptrdiff_t *a_row, *c_row, *row_at, *term;
 } task;
@@ -211,7 +214,7 @@ typedef struct task {
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    task t = {.pl = pl};
+    task t = {.pl = pl, .index = index};
     t.input = memory + pl->input_at;
     t.output = memory + pl->output_at;
     t.panel = memory + pl->panel_at;
@@ -276,9 +279,38 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     return a;
 }
 
-static void multiply_pass(task *t, const pass *ps, fc_tile *tile, const char *a, int last) {
+/* The input that this worker will probably want after this pass: other channels of its pixels, or another block. */
+static fc_region next_input(const task *t, int64_t pass_index) {
+    const plan *pl = t->pl;
+    const int same_block = pass_index + 1 < pass_count(pl);
+    const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : pl->stride_of_blocks);
+    if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
+        return (fc_region){0};
+    const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);
+    const fc_reader reader = {.array = pl->x};
+    return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
+}
+
+/* The weights of the panel after this one: packed, or about to be. */
+static fc_region next_weights(const task *t, const pass *ps, int64_t panel) {
+    const plan *pl = t->pl;
+    if (panel + 1 >= t->first_panel + t->panels) return (fc_region){0};
+    if (pl->pack_late)
+        return fc_region_of_weights(&pl->d->weight, ps->r, ps->rows, pl->window.s, ps->c, ps->channels,
+                                    (panel + 1) * pl->panel_width, panel_columns(pl, panel + 1));
+    return (fc_region){.base = panel_address(pl, t->group, ps, panel + 1), .outer = 1, .inner = 1, .line_step = FC_CACHE_LINE,
+                       .lines = ps->terms * pl->panel_width * (int64_t)pl->size / FC_CACHE_LINE};
+}
+
+static void multiply_pass(task *t, int64_t pass_index, fc_tile *tile, const char *a) {
     const plan *pl = t->pl;
     const fc_direct *d = pl->d;
+    const pass now = pass_at(pl, pass_index), *ps = &now;
+    const int last = pass_index + 1 == pass_count(pl);
+    const int64_t tiles = fc_ceil_div(t->pixels, pl->kernels->mr);
+    const fc_region input = next_input(t, pass_index);
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const char *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
@@ -290,9 +322,11 @@ static void multiply_pass(task *t, const pass *ps, fc_tile *tile, const char *a,
         char *c = pl->direct_y ? y + k * (int64_t)pl->size
                                : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
         tile->width = panel_width_at(pl, panel);
-        const int64_t tiles = fc_ceil_div(t->pixels, pl->kernels->mr);
+        const fc_region weights = next_weights(t, ps, panel);
         for (int64_t i = 0; i < tiles; i++) { /* pixels spread evenly: a last tile of 2 rows would cost as much as 8 */
             const int64_t from = i * t->pixels / tiles, to = (i + 1) * t->pixels / tiles;
+            tile->ahead[0] = fc_share_of(&input, (panel - t->first_panel) * tiles + i, t->panels * tiles, ps->terms);
+            tile->ahead[1] = fc_share_of(&weights, i, tiles, ps->terms);
             pl->kernels->tile(tile, (int)(to - from), a, t->a_row + from, b, bias, columns, c, t->c_row + from);
         }
     }
@@ -329,7 +363,7 @@ static void run_task(void *context, int64_t index, int worker) {
         fc_tile tile = {.accumulate = i > 0};
         if (i == passes - 1) tile.activation = fc_epilogue_of(pl->d->activation);
         const char *a = bring_input(&t, &ps, &tile);
-        multiply_pass(&t, &ps, &tile, a, i == passes - 1);
+        multiply_pass(&t, i, &tile, a);
     }
     finish_results(&t);
 }

@@ -36,12 +36,20 @@ typedef enum fc_epilogue { FC_EPILOGUE_NONE, FC_EPILOGUE_RELU, FC_EPILOGUE_LEAKY
 
 #define FC_LEAKY_SLOPE 0.01
 
+/* Memory that the caller will need soon: a pair of terms brings in the cache line at `at` and moves on by `step` bytes, a
+ * whole tile so terms/2 * step of them. A step of 0: nothing. Only speed depends on it. */
+typedef struct fc_ahead {
+    const char *at;
+    ptrdiff_t step;
+} fc_ahead;
+
 typedef struct fc_tile {
     int64_t terms;           /* at least 1 */
     const ptrdiff_t *a_term; /* [terms] */
     int width;               /* of the B panel: VL or 2*VL */
     int accumulate;
     fc_epilogue activation;
+    fc_ahead ahead[2];
 } fc_tile;
 
 /* 1 <= rows <= MR, 1 <= columns <= t->width. */

@@ -51,10 +51,17 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t
     FC_UNROLL
     for (int i = 0; i < rows; i++) {
         row[i] = a + a_row[i];
+        __builtin_prefetch(c + c_row[i], 1, 3);
+        if (vectors > 1) __builtin_prefetch(c + c_row[i] + F(VL), 1, 3);
         even0[i] = even1[i] = odd0[i] = odd1[i] = F(zero)();
     }
     const ptrdiff_t *at = t->a_term, *const end = at + t->terms;
-    for (; end - at >= 2; at += 2, b += 2 * vectors * F(VL)) {
+    const char *ahead0 = t->ahead[0].step ? t->ahead[0].at : (const char *)b;
+    const char *ahead1 = t->ahead[1].step ? t->ahead[1].at : (const char *)b;
+    const ptrdiff_t step0 = t->ahead[0].step, step1 = t->ahead[1].step;
+    for (; end - at >= 2; at += 2, b += 2 * vectors * F(VL), ahead0 += step0, ahead1 += step1) {
+        __builtin_prefetch(ahead0, 0, 3);
+        __builtin_prefetch(ahead1, 0, 3);
         F(add_term)(rows, vectors, row, at[0], b, even0, even1);
         F(add_term)(rows, vectors, row, at[1], b + vectors * F(VL), odd0, odd1);
     }

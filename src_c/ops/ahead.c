@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ahead.h"
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+
+static int64_t lines_in(int64_t bytes) { return (bytes + FC_CACHE_LINE - 1) / FC_CACHE_LINE; }
+
+fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *block, int64_t c, int64_t channels) {
+    const int64_t *stride = x->array.stride, size = (int64_t)fc_dtype_size(x->array.dtype);
+    const int64_t n = block->row / w->p, p = block->row % w->p;
+    const int64_t top = FC_MAX(0, p * w->stride_h - w->top), left = FC_MAX(0, block->q * w->stride_w - w->left);
+    const int64_t rows = block->rows * w->stride_h, columns = FC_MIN(block->columns * w->stride_w, w->w - left);
+    fc_region region = {.line_step = FC_CACHE_LINE};
+    region.base = (const char *)x->array.data + (n * stride[0] + top * stride[1] + left * stride[2] + c * stride[3]) * size;
+    region.outer = rows;
+    region.outer_step = stride[1] * size;
+    region.inner = 1;
+    if (stride[3] == 1 && stride[2] == channels) { /* lines of adjacent pixels */
+        region.lines = lines_in(columns * channels * size);
+    } else if (stride[3] == 1) { /* some channels of each pixel */
+        region.inner = columns;
+        region.inner_step = stride[2] * size;
+        region.lines = lines_in(channels * size);
+    } else if (stride[2] == 1) { /* lines of each channel */
+        region.outer = channels;
+        region.outer_step = stride[3] * size;
+        region.inner = rows;
+        region.inner_step = stride[1] * size;
+        region.lines = lines_in(columns * size);
+    } else {
+        region.outer = 0;
+    }
+    return region;
+}
+
+fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, int64_t s, int64_t c, int64_t channels,
+                               int64_t k, int64_t filters) {
+    const int64_t *stride = weight->stride, size = (int64_t)fc_dtype_size(weight->dtype);
+    if (stride[3] != 1 || (s > 1 && rows > 1 && stride[0] != s * stride[1])) return (fc_region){0};
+    return (fc_region){.base = (const char *)weight->data + (r * stride[0] + c * stride[2] + k) * size,
+                       .outer = rows * s, .outer_step = (s > 1 ? stride[1] : stride[0]) * size,
+                       .inner = lines_in(filters * size), .inner_step = FC_CACHE_LINE,
+                       .lines = channels, .line_step = stride[2] * size};
+}
+
+fc_ahead fc_share_of(const fc_region *region, int64_t call, int64_t calls, int64_t terms) {
+    const int64_t total = region->outer * region->inner * region->lines;
+    if (total <= 0) return (fc_ahead){NULL, 0};
+    const int64_t share = (total + calls - 1) / calls, slots = FC_MAX(1, terms / 2);
+    const int64_t first = FC_MIN(call * share, total - 1), run = first / region->lines;
+    const char *at = region->base + run / region->inner * region->outer_step + run % region->inner * region->inner_step +
+                     first % region->lines * region->line_step;
+    /* adjacent lines are spread over the terms */
+    if (region->line_step == FC_CACHE_LINE && share < slots)
+        return (fc_ahead){at, FC_MAX(1, FC_CACHE_LINE * share / slots)};
+    return (fc_ahead){at, region->line_step};
+}
