@@ -47,7 +47,7 @@ cdef int to_shape(object value, object name, Py_ssize_t least, Py_ssize_t most, 
     return len(value)
 
 
-cdef fc_padding to_padding(object value, int64_t *top, int64_t *bottom, int64_t *left, int64_t *right) except *:
+cdef int to_padding(object value, int64_t *top, int64_t *bottom, int64_t *left, int64_t *right) except -1:
     cdef int64_t before, after
     if isinstance(value, str):
         if value == "same":
@@ -69,6 +69,16 @@ cdef fc_padding to_padding(object value, int64_t *top, int64_t *bottom, int64_t 
     return FC_PAD_EXPLICIT
 
 
+cdef int to_bool(object value, object name) except -1:
+    if value is True:
+        return 1
+    if value is False:
+        return 0
+    if not isinstance(value, np.bool_):
+        raise errors.not_a_bool(name, value)
+    return 1 if value else 0
+
+
 cdef bint to_channels_first(object layout) except -1:
     if isinstance(layout, str):
         if layout == "NHWC":
@@ -79,7 +89,7 @@ cdef bint to_channels_first(object layout) except -1:
     raise errors.not_a_string("layout", layout)
 
 
-cdef fc_activation to_activation(object value) except *:
+cdef int to_activation(object value) except -1:
     if value is None:
         return FC_NONE
     if not isinstance(value, str):
@@ -95,7 +105,7 @@ cdef fc_activation to_activation(object value) except *:
     raise errors.unknown_name("activation", value, ("relu", "leaky_relu", "tanh", "sigmoid"))
 
 
-cdef fc_algorithm to_algorithm(object value) except *:
+cdef int to_algorithm(object value) except -1:
     if not isinstance(value, str):
         raise errors.not_a_string("algorithm", value)
     if value == "auto":
@@ -109,20 +119,20 @@ cdef fc_algorithm to_algorithm(object value) except *:
     raise errors.unknown_name("algorithm", value, errors.ALGORITHMS)
 
 
-cdef fc_precision to_precision(object value) except *:
+cdef int to_precision(object value) except -1:
     if value is None:
         return FC_DEFAULT
     if not isinstance(value, str):
         raise errors.not_a_string("precision", value)
     if value not in errors.PRECISIONS:
         raise errors.unknown_name("precision", value, errors.PRECISIONS)
-    return <fc_precision>(1 + <int>errors.PRECISIONS.index(value))
+    return 1 + <int>errors.PRECISIONS.index(value)
 
 
 cdef int to_options(fc_options *options, object activation, object algorithm, object precision) except -1:
-    options.activation = to_activation(activation)
-    options.algorithm = to_algorithm(algorithm)
-    options.precision = to_precision(precision)
+    options.activation = <fc_activation>to_activation(activation)
+    options.algorithm = <fc_algorithm>to_algorithm(algorithm)
+    options.precision = <fc_precision>to_precision(precision)
     return 0
 
 
@@ -296,9 +306,11 @@ cdef cnp.ndarray to_result(object out, int rank, const int64_t *sizes, int numbe
     cdef int axis
     if out is None:
         return new_result(rank, sizes, number)
-    if not isinstance(out, ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise errors.not_an_array(name, out)
-    array = out if type(out) is ndarray else out.view(ndarray)
+    if type(out) is not ndarray:
+        if not isinstance(out, ndarray) or isinstance(out, np.ma.MaskedArray):
+            raise errors.not_an_array(name, out)
+        out = out.view(ndarray)
+    array = out
     if cnp.PyArray_TYPE(array) != number or not cnp.PyArray_ISNOTSWAPPED(array):
         raise errors.wrong_out_dtype(name, array.dtype, number)
     if not has_sizes(array, sizes, rank):

@@ -48,7 +48,7 @@ cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *
     to_pair(stride, "stride", &g.stride_h, &g.stride_w)
     to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
     g.groups = to_int(groups, "groups")
-    mode = to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
+    mode = <fc_padding>to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
     status = fc_conv2d_resolve(g, mode)
     if status == FC_OK and channels * g.groups != g.c:
         raise errors.channel_mismatch(x_name, sizes_tuple(x_sizes, rank), weight_name, sizes_tuple(weight_sizes, 4),

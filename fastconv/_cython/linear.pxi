@@ -20,7 +20,7 @@ cdef bint has_row_strides(cnp.ndarray array, int64_t *rows, int64_t *step) noexc
 
 
 cdef int check_rows(object value, object name) except -1:
-    if not isinstance(value, ndarray) or isinstance(value, np.ma.MaskedArray):
+    if type(value) is not ndarray and (not isinstance(value, ndarray) or isinstance(value, np.ma.MaskedArray)):
         raise errors.not_an_array(name, value)
     if cnp.PyArray_NDIM(value) == 0:
         raise errors.no_axes(name)

@@ -21,10 +21,8 @@ cdef int resolve_pool(fc_pool2d *g, const int64_t *x_sizes, int rank, object x_n
     to_pair(kernel_size, "kernel_size", &g.r, &g.s)
     to_pair(kernel_size if stride is None else stride, "stride", &g.stride_h, &g.stride_w)
     to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
-    if not isinstance(ceil_mode, (bool, np.bool_)):
-        raise errors.not_a_bool("ceil_mode", ceil_mode)
-    g.ceil_mode = ceil_mode
-    mode = to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
+    g.ceil_mode = to_bool(ceil_mode, "ceil_mode")
+    mode = <fc_padding>to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
     status = fc_pool2d_resolve(g, mode)
     if status != FC_OK:
         raise errors.bad_pooling(fc_status_text(status).decode(), x_name, sizes_tuple(x_sizes, rank),
@@ -35,10 +33,8 @@ cdef int resolve_pool(fc_pool2d *g, const int64_t *x_sizes, int rank, object x_n
 cdef int set_divisor(fc_pool2d *g, object padding, object count_include_pad, object divisor_override) except -1:
     if count_include_pad is None:
         g.count_include_pad = not (isinstance(padding, str) and padding != "valid")
-    elif isinstance(count_include_pad, (bool, np.bool_)):
-        g.count_include_pad = count_include_pad
     else:
-        raise errors.not_a_bool("count_include_pad", count_include_pad)
+        g.count_include_pad = to_bool(count_include_pad, "count_include_pad")
     if divisor_override is not None:
         g.divisor = to_int(divisor_override, "divisor_override")
         if g.divisor < 1:
