@@ -15,8 +15,10 @@ Arguments that the functions share
         "same" (output = ceil(input / stride), an odd pixel at the bottom or right, as in TensorFlow and
         ONNX SAME_UPPER); "same_lower" (an odd pixel at the top or left).
     layout : "NHWC" or "NCHW", for images and filters alike.
-    precision : None (what `set_precision` says), "strict", "high" or "medium".
-    algorithm : "auto", "direct", "winograd", or "reference" (the definition as loops; slow).
+    precision : None (what `set_precision` says), "strict", "high" or "medium". Below "strict", 3x3 float32
+        layers of stride 1 with at least 16 channels and filters use Winograd's algorithm.
+    algorithm : "auto", "direct", "winograd" (3x3, stride and dilation 1; relative error about 1e-6), or
+        "reference" (the definition as loops; slow). One that is named wins over the precision.
     out : array to write the result to, of the result's shape and dtype, with any strides. It may share no
         memory with an input.
 

@@ -110,15 +110,53 @@ def test_convolution(call, isa):
         event("computed")
         truth = oracle.conv2d(x, weight, **keywords)
         frame, out = framed(truth.shape, x.dtype)
-        assert fc.conv2d(x, weight, **keywords, out=out) is out
+        assert fc.conv2d(x, weight, **keywords, algorithm="direct", out=out) is out
         assert_exact(out, truth)
         assert (frame == 7).sum() >= frame.size - out.size
-        gradients = fc.conv2d_backward(out, x, weight, **keywords)
+        gradients = fc.conv2d_backward(out, x, weight, **keywords, algorithm="direct")
         truth = oracle.conv2d_backward_input(out, weight, x.shape, **keywords)
         assert_exact(gradients.x, truth)
         truth = oracle.conv2d_backward_weight(out, x, weight.shape, **keywords)
         if abs(truth).max(initial=0) < 2**24:
             assert_exact(gradients.weight, truth)
+
+
+@st.composite
+def winograd_calls(draw):
+    """(x, weight, keyword arguments) of 3x3 filters with stride 1."""
+    groups, layout, dtype = draw(st.sampled_from([1, 1, 2])), draw(layouts), draw(dtypes)
+    padding = draw(st.one_of(paddings, st.just("same")))
+    smallest = 3 if padding == "valid" else 1
+    size = (max(draw(sizes), smallest), max(draw(sizes), smallest))
+    x = whole_numbers(1, (draw(st.integers(0, 3)), *size, draw(channels) * groups), dtype)
+    weight = whole_numbers(2, (3, 3, x.shape[3] // groups, draw(channels) * groups), dtype)
+    x, weight = oracle.from_nhwc(x, layout), oracle.from_rsck(weight, layout)
+    if draw(st.booleans()):
+        x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
+    return x, weight, {"padding": padding, "groups": groups, "layout": layout}
+
+
+@BUDGET
+@given(winograd_calls(), st.sampled_from(fc.isas()))
+def test_winograd(call, isa):
+    """Results are whole numbers, errors far less than a half: a right result is right when it is rounded."""
+    x, weight, keywords = call
+    layout = keywords["layout"]
+    size, kernel = oracle.to_nhwc(x, layout).shape[1:3], (3, 3)
+    if min(oracle.output_size(size, kernel, 1, keywords["padding"])) < 1:
+        event("no output")
+        return
+    how = keywords | {"algorithm": "winograd"}
+    with fc.using_isa(isa):
+        truth = oracle.conv2d(x, weight, **keywords)
+        frame, out = framed(truth.shape, x.dtype)
+        fc.conv2d(x, weight, **how, out=out)
+        assert_exact(np.rint(out), truth)
+        assert (frame == 7).sum() >= frame.size - out.size
+        grad_y = whole_numbers(3, truth.shape, x.dtype)
+        gradients = fc.conv2d_backward(grad_y, x, weight, **how)
+        assert_exact(np.rint(gradients.x), oracle.conv2d_backward_input(grad_y, weight, x.shape, **keywords))
+        assert_exact(np.rint(gradients.weight), oracle.conv2d_backward_weight(grad_y, x, weight.shape, **keywords))
 
 
 @st.composite

@@ -82,3 +82,16 @@ def test_out_may_have_any_strides(rows, form, isa, dtype):
 def test_a_matrix_is_an_array():
     x = np.matrix([[1.0, 2.0], [3.0, 4.0]])
     assert_exact(fc.linear(x, np.asarray(x)), np.asarray(x) @ np.asarray(x))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize("sizes", [(700, 300), (33, 17), (1, 129), (1600, 1)])
+def test_few_rows_have_the_bits_of_many(rows, sizes, isa, dtype):
+    """A few rows read the weights where they lie, many rows read packed ones."""
+    rng = np.random.default_rng(5)
+    c, k = sizes
+    x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((300, c), (c, k), (k,)))
+    for activation in (None, "relu", "tanh"):
+        many = fc.linear(x, weight, bias, activation=activation)
+        few = fc.linear(x[:rows], weight, bias, activation=activation)
+        assert np.array_equal(few, many[:rows])

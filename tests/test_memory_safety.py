@@ -27,6 +27,9 @@ CONV_FAMILIES = {
     "C depthwise": lambda t: f"c{t} h3 w4 k{t} r3x3 p1 g{t}",
     "K 3x3": lambda t: f"c3 h2 w3 k{t} r3x3 p1",
     "K 1x1": lambda t: f"c5 h2 k{t} r1x1",
+    "W Winograd": lambda t: f"c5 h3 w{t} k3 r3x3 p1",
+    "C Winograd": lambda t: f"c{t} h5 w6 k3 r3x3 p0:2x1:0",
+    "K Winograd": lambda t: f"n2 c3 h4 w5 k{t} r3x3 p1",
 }
 SHAPES = ["conv_pointwise", "conv_small_spatial", "conv_padding", "conv_strided", "conv_dilated", "conv_grouped"]
 POOL_FAMILIES = {
@@ -57,10 +60,16 @@ ctypes.c_float.from_address(array.ctypes.data + 4 * int(sys.argv[1])).value
         assert child.returncode == status, child.stderr
 
 
-def check_guarded_convolution(problem, side, layout, dtype):
+def how_of(family, problem, layout):
+    """Keyword arguments of the calls on a problem of CONV_FAMILIES or, where it names no algorithm, any other."""
+    algorithm = "winograd" if family.endswith("Winograd") else "auto"
+    return problem.geometry | {"layout": layout, "algorithm": algorithm}
+
+
+def check_guarded_convolution(problem, side, layout, dtype, family=""):
     """conv2d and its gradients between guard pages give the bits that they give elsewhere."""
     data = problems.random_conv_data(problem, dtype, layout)
-    how = problem.geometry | {"layout": layout}
+    how = how_of(family, problem, layout)
     x, weight, bias, grad_y = (guarded(array, side) for array in (data.x, data.weight, data.bias, data.grad_y))
     y, grad_x, grad_weight = (guarded(poisoned(array.shape, dtype), side) for array in (grad_y, x, weight))
     fc.conv2d(x, weight, bias, **how, out=y)
@@ -78,7 +87,7 @@ def check_guarded_convolution(problem, side, layout, dtype):
 @pytest.mark.parametrize("family", CONV_FAMILIES)
 def test_m40_convolution_stays_within_its_arrays(family, side, isa, layout, dtype):
     for tail in TAILS:
-        check_guarded_convolution(problems.parse(CONV_FAMILIES[family](tail)), side, layout, dtype)
+        check_guarded_convolution(problems.parse(CONV_FAMILIES[family](tail)), side, layout, dtype, family)
 
 
 @needs_guards
@@ -91,12 +100,12 @@ def test_m40_every_shape_stays_within_its_arrays(name, side, isa, layout):
 
 @needs_guards
 @sides
-@pytest.mark.parametrize("family", ["W 3x3", "C 3x3", "C 1x1", "C depthwise"])
+@pytest.mark.parametrize("family", ["W 3x3", "C 3x3", "C 1x1", "C depthwise", "C Winograd"])
 @pytest.mark.parametrize("image_type", [np.uint8, np.int8, np.int16, np.float16])
 def test_m40_small_images_stay_within_their_arrays(image_type, family, side, isa, layout):
     for tail in TAILS:
         problem = problems.parse(CONV_FAMILIES[family](tail))
-        how = problem.geometry | {"layout": layout}
+        how = how_of(family, problem, layout)
         data = problems.exact_conv_data(problem, np.float32, layout)
         images = (data.x % 100).astype(image_type)
         y = fc.conv2d(guarded(images, side), data.weight, **how)
@@ -108,13 +117,13 @@ def test_m40_small_images_stay_within_their_arrays(image_type, family, side, isa
 
 
 @needs_guards
-@pytest.mark.parametrize("family", ["W 3x3", "W strided", "C 1x1", "C depthwise", "K 3x3"])
+@pytest.mark.parametrize("family", ["W 3x3", "W strided", "C 1x1", "C depthwise", "K 3x3", "C Winograd", "K Winograd"])
 def test_m40_arrays_with_gaps_stay_within_their_arrays(family, isa, layout, dtype):
     """Every second number of a row belongs to the array; the last one touches the page."""
     for tail in TAILS:
         problem = problems.parse(CONV_FAMILIES[family](tail))
         data = problems.random_conv_data(problem, dtype, layout)
-        how = problem.geometry | {"layout": layout}
+        how = how_of(family, problem, layout)
         x, weight, y = (
             guarded(array, "end", [2 * step for step in np.ascontiguousarray(array).strides])
             for array in (data.x, data.weight, poisoned(data.grad_y.shape, dtype))
@@ -190,6 +199,7 @@ def test_m40_linear_stays_within_its_arrays(varied, side, isa, dtype):
         "c300 h3 k20 r3x3 p1",
         "c6 h7 w6 k4 r3x2 s2x1 p2 d2 g2",
         "c8 h6 k8 r3x3 p1 g8",
+        "n5 c16 h26 w27 k19 r3x3 p1",
     ],
 )
 def test_what_an_earlier_call_left_behind_does_not_matter(text, isa, layout, dtype):

@@ -15,8 +15,18 @@ from compare import same_bits
 
 import fastconv as fc
 
+# Run by Winograd's algorithm in either type: several blocks of tiles, panels of filters, passes of channels, parts of
+# sums over pixels; images that end within a tile.
+WINOGRAD = [
+    "n5 c20 h21 w23 k40 r3x3 p1",
+    "n2 c130 h7 w9 k66 r3x3 p2",
+    "n2 c17 h9 w11 k35 r3x3 p0:2x1:3",
+    "n2 c24 h18 w6 k40 r3x3 g2",
+]
+
 # Large enough to be shared among threads, with blocks of every loop left over.
 CONV = [
+    *WINOGRAD,
     "c64 h28 k64 r3x3 p1",
     "n5 c17 h31 w33 k35 r3x3 s2 p1",
     "c512 h7 k512 r1x1",
@@ -33,9 +43,15 @@ LINEAR = [(64, 400, 120), (1, 2049, 513), (3000, 33, 17), (7, 1025, 300)]
 THREADS = (1, 2, 3, 8)
 
 
+def how_of(problem, layout):
+    """Keyword arguments of its calls."""
+    algorithm = "winograd" if problem.text in WINOGRAD else "auto"
+    return problem.geometry | {"layout": layout, "algorithm": algorithm}
+
+
 def conv_results(problem, data, layout):
     """All results of a convolution, forward and backward."""
-    how = problem.geometry | {"layout": layout}
+    how = how_of(problem, layout)
     y = fc.conv2d(data.x, data.weight, data.bias, activation="relu", **how)
     return (y, *fc.conv2d_backward(data.grad_y, data.x, data.weight, **how))
 
@@ -166,6 +182,7 @@ def test_processes_agree(variables, digest_here):
 @pytest.mark.parametrize(
     "text",
     [
+        *WINOGRAD,
         "n5 c17 h9 w11 k35 r3x3 p1",
         "n5 c64 h7 k64 r1x1",
         "n5 c3 h17 k33 r3x3 s2",
@@ -178,7 +195,7 @@ def test_processes_agree(variables, digest_here):
 def test_an_image_does_not_see_its_batch(text, isa, layout, dtype):
     problem = problems.parse(text)
     data = problems.random_conv_data(problem, dtype, layout)
-    how = problem.geometry | {"layout": layout}
+    how = how_of(problem, layout)
     y = fc.conv2d(data.x, data.weight, data.bias, **how)
     grad_x = fc.conv2d_backward_input(data.grad_y, data.weight, data.x.shape, **how)
     for n in range(problem.n):
@@ -197,7 +214,7 @@ def test_an_image_does_not_see_its_batch(text, isa, layout, dtype):
 def test_one_image_of_a_batch_without_axis_gives_equal_gradients_of_weights(isa, layout, dtype):
     problem = problems.parse("c9 h8 w7 k20 r3x3 p1")
     data = problems.random_conv_data(problem, dtype, layout)
-    how = problem.geometry | {"layout": layout}
+    how = how_of(problem, layout)
     batch = fc.conv2d_backward(data.grad_y, data.x, data.weight, **how)
     one = fc.conv2d_backward(data.grad_y[0], data.x[0], data.weight, **how)
     assert_same((one.x, one.weight, one.bias), (batch.x[0], batch.weight, batch.bias))
@@ -240,11 +257,11 @@ def at_offset(array, offset):
     return copy
 
 
-@pytest.mark.parametrize("text", ["c17 h9 w11 k35 r3x3 p1", "c64 h7 k33 r1x1", "c16 h8 k16 r3x3 g16"])
+@pytest.mark.parametrize("text", ["c17 h9 w11 k35 r3x3 p1", "c64 h7 k33 r1x1", "c16 h8 k16 r3x3 g16", WINOGRAD[2]])
 def test_alignment_does_not_matter(text, isa, layout, dtype):
     problem = problems.parse(text)
     data = problems.random_conv_data(problem, dtype, layout)
-    first, how = conv_results(problem, data, layout), problem.geometry | {"layout": layout}
+    first, how = conv_results(problem, data, layout), how_of(problem, layout)
     step = np.dtype(dtype).itemsize
     for offset in (*range(0, 64, step), 1, 2, 3):
         moved = problems.ConvData(
@@ -262,11 +279,11 @@ def test_alignment_does_not_matter(text, isa, layout, dtype):
 
 
 @pytest.mark.parametrize("form", forms.FORMS)
-@pytest.mark.parametrize("text", ["n2 c17 h9 w11 k35 r3x3 p1", "n2 c64 h7 k33 r1x1", "c8 h8 k8 r3x3 g8"])
+@pytest.mark.parametrize("text", ["n2 c17 h9 w11 k35 r3x3 p1", "n2 c64 h7 k33 r1x1", "c8 h8 k8 r3x3 g8", WINOGRAD[3]])
 def test_strides_do_not_matter(text, form, isa, layout, dtype):
     problem, change = problems.parse(text), forms.FORMS[form]
     data = problems.random_conv_data(problem, dtype, layout)
-    first, how = conv_results(problem, data, layout), problem.geometry | {"layout": layout}
+    first, how = conv_results(problem, data, layout), how_of(problem, layout)
     arrays = data.x, data.weight, data.bias, data.grad_y
     moved = problems.ConvData(*(change(array) for array in arrays))
     assert_same(conv_results(problem, moved, layout), first)
@@ -276,9 +293,10 @@ def test_strides_do_not_matter(text, form, isa, layout, dtype):
         assert same_bits(out, first[0])
 
 
-def test_the_memory_of_the_other_layout_does_not_matter(isa, layout, dtype):
+@pytest.mark.parametrize("text", ["n2 c19 h9 w11 k35 r3x3 s2 p1", *WINOGRAD[2:]])
+def test_the_memory_of_the_other_layout_does_not_matter(text, isa, layout, dtype):
     """An NHWC buffer seen as NCHW, or the reverse, gives the bits of a copy in order."""
-    problem = problems.parse("n2 c19 h9 w11 k35 r3x3 s2 p1")
+    problem = problems.parse(text)
     data = problems.random_conv_data(problem, dtype, layout)
     there, back = ((0, 3, 1, 2), (0, 2, 3, 1)) if layout == "NHWC" else ((0, 2, 3, 1), (0, 3, 1, 2))
     x, grad_y = (a.transpose(there).copy().transpose(back) for a in (data.x, data.grad_y))

@@ -140,6 +140,16 @@ LONG_CALLS = {
         grad_y = np.broadcast_to(np.float32(1), (2400, 8, 8, 32))
         call = lambda: fc.conv2d_backward_weight(grad_y, images, (7, 7, 2048, 32), padding=3)
         """,
+    "Winograd": """
+        images = np.broadcast_to(np.float32(1), (3000, 28, 28, 4096))
+        filters = np.ones((3, 3, 4096, 16), np.float32)
+        call = lambda: fc.conv2d(images, filters, padding=1, algorithm="winograd")
+        """,
+    "gradient of the weights by Winograd": """
+        images = np.broadcast_to(np.float32(1), (3000, 28, 28, 2048))
+        grad_y = np.broadcast_to(np.float32(1), (3000, 28, 28, 32))
+        call = lambda: fc.conv2d_backward_weight(grad_y, images, (3, 3, 2048, 32), padding=1, algorithm="winograd")
+        """,
     "pooling": """
         images = np.broadcast_to(np.float32(1), (1, 2000, 2000, 256))
         call = lambda: fc.max_pool2d(images, 301, 40, padding=150)

@@ -134,7 +134,8 @@ def _mobilenet2():
 def _efficientnet():
     shapes = [(56, 144, 2), (28, 240, 1), (14, 480, 1), (14, 672, 1), (14, 672, 2), (7, 1152, 1)]
     return [
-        _square("efficientnet", f"dw{i}", size, c, c, 5, stride, groups=c) for i, (size, c, stride) in enumerate(shapes, 1)
+        _square("efficientnet", f"dw{i}", size, c, c, 5, stride, groups=c)
+        for i, (size, c, stride) in enumerate(shapes, 1)
     ]
 
 

@@ -98,8 +98,8 @@ typedef struct fc_options {
 typedef enum fc_operation { FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT } fc_operation;
 
 /* What a function will do for this problem, computed in `dtype`: the name of the algorithm, or NULL where the one that
- * `options` names cannot do it; then *reason says why. It depends on the geometry of one image, the element type and the
- * precision, never on the number of images or threads. */
+ * `options` names cannot do it; then *reason says why. It depends on the geometry of one image, the element type and
+ * the precision, never on the number of images or threads. */
 const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                              const char **reason);
 

@@ -13,7 +13,8 @@ fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *b
     const int64_t top = FC_MAX(0, p * w->stride_h - w->top), left = FC_MAX(0, block->q * w->stride_w - w->left);
     const int64_t rows = block->rows * w->stride_h, columns = FC_MIN(block->columns * w->stride_w, w->w - left);
     fc_region region = {.line_step = FC_CACHE_LINE};
-    region.base = (const char *)x->array.data + (n * stride[0] + top * stride[1] + left * stride[2] + c * stride[3]) * size;
+    const int64_t first = n * stride[0] + top * stride[1] + left * stride[2] + c * stride[3];
+    region.base = (const char *)x->array.data + first * size;
     region.outer = rows;
     region.outer_step = stride[1] * size;
     region.inner = 1;
@@ -48,8 +49,8 @@ fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, 
 fc_ahead fc_share_of_lines(const fc_region *region, int64_t total, int64_t call, int64_t calls, int64_t terms) {
     const int64_t share = (total + calls - 1) / calls, slots = FC_MAX(1, terms / 2);
     const int64_t first = FC_MIN(call * share, total - 1), run = first / region->lines;
-    const char *at = region->base + run / region->inner * region->outer_step + run % region->inner * region->inner_step +
-                     first % region->lines * region->line_step;
+    const char *at = region->base + run / region->inner * region->outer_step +
+                     run % region->inner * region->inner_step + first % region->lines * region->line_step;
     /* adjacent lines are spread over the terms */
     if (region->line_step == FC_CACHE_LINE && share < slots)
         return (fc_ahead){at, FC_MAX(1, FC_CACHE_LINE * share / slots)};

@@ -191,8 +191,8 @@ typedef struct next_chunk {
 static next_chunk chunk_after(const plan *pl, const block *b, int64_t index) {
     if (index + 1 >= pl->chunk_count) return (next_chunk){0};
     const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index + 1);
-    const fc_window pixels = {.h = pl->window.p, .w = pl->window.q, .p = pl->window.p, .q = pl->window.q, .r = 1, .s = 1,
-                              .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1};
+    const fc_window pixels = {.h = pl->window.p, .w = pl->window.q, .p = pl->window.p, .q = pl->window.q, .r = 1,
+                              .s = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1};
     const int64_t k = b->group * pl->k + b->first_panel * panel_width(pl);
     return (next_chunk){.x = fc_region_of(&pl->window, &pl->x, &chunk, b->group * pl->c + b->c, b->channels),
                         .grad_y = fc_region_of(&pixels, &pl->grad_y, &chunk, k, b->columns)};

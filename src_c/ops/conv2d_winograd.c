@@ -208,8 +208,8 @@ static void deliver_row(const task *t, char *y, int64_t rows, int64_t columns, i
     const plan *pl = t->pl;
     const int64_t *stride = pl->d->y.stride, width = panel_width(pl);
     for (int64_t i = 0; i < rows; i++)
-        pl->kernels->copy(columns, filters, t->output + (size_t)(i * 4 * pl->blocks.columns * width) * pl->size, width, 1,
-                          y + i * stride[1] * (int64_t)pl->size, stride[2], stride[3]);
+        pl->kernels->copy(columns, filters, t->output + (size_t)(i * 4 * pl->blocks.columns * width) * pl->size, width,
+                          1, y + i * stride[1] * (int64_t)pl->size, stride[2], stride[3]);
 }
 
 static void activate_row(const task *t, char *y, int64_t rows, int64_t columns, int filters) {
@@ -231,8 +231,8 @@ static void finish_row(task *t, int64_t panel, int64_t j) {
     const int64_t rows = FC_MIN(4, d->window.p - p), columns = FC_MIN(4 * t->block.columns, d->window.q - q);
     const int filters = panel_columns(pl, panel);
     const char *bias = d->bias == NULL ? NULL : pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
-    char *y = (char *)d->y.data +
-              (t->group * d->y_group + n * stride[0] + p * stride[1] + q * stride[2] + k * stride[3]) * (int64_t)pl->size;
+    const int64_t first = t->group * d->y_group + n * stride[0] + p * stride[1] + q * stride[2] + k * stride[3];
+    char *y = (char *)d->y.data + first * (int64_t)pl->size;
     char *to = pl->direct_y ? y : t->output;
     const ptrdiff_t row = pl->direct_y ? stride[1] : 4 * pl->blocks.columns * width;
     const ptrdiff_t column = pl->direct_y ? stride[2] : width;
@@ -316,9 +316,9 @@ static const char *refusal(const fc_problem *problem) {
     return NULL;
 }
 
-/* Measured on AVX-512 against the direct algorithm, one to eight images: with 16 channels and filters x1.2 to x1.6, with 64
- * and more about x2. Below 100 pixels an image (7x7: x0.7 to x1.4, by the number of images) the transform of the weights
- * serves too few tiles; where less than 0.6 of the tiles' area is used, the products are no fewer. */
+/* Measured on AVX-512 against the direct algorithm, one to eight images: with 16 channels and filters x1.2 to x1.6, with
+ * 64 and more about x2. Below 100 pixels an image (7x7: x0.7 to x1.4, by the number of images) the transform of the
+ * weights serves too few tiles; where less than 0.6 of the tiles' area is used, the products are no fewer. */
 enum { LEAST_CHANNELS = 16, LEAST_PIXELS = 100 };
 
 static const double LEAST_USE = 0.6;

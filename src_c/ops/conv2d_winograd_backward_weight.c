@@ -109,7 +109,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->workers_at = pl->local ? 0 : pl->result_bytes * (size_t)task_count(pl);
     const int64_t x = fc_packed_size(&pl->x_tiles, pl->chunks.rows, pl->chunks.columns, SLICE);
     const int64_t y = fc_packed_size(&pl->y_tiles, pl->chunks.rows, pl->chunks.columns, SLICE);
-    const int64_t transposed = 9 * pl->channels * pl->filters; /* results on their way to filters that are not adjacent */
+    const int64_t transposed = 9 * pl->channels * pl->filters; /* results whose filters are not adjacent */
     pl->z_at = FC_ALIGN_UP((size_t)(FC_WINOGRAD_PLANES * pl->v_plane) * pl->size);
     const int64_t panels = pl->filters / width;
     pl->input_at = pl->z_at + FC_ALIGN_UP((size_t)(FC_WINOGRAD_PLANES * pl->z_plane * panels) * pl->size);
@@ -231,7 +231,8 @@ static void join_parts(void *context, int64_t index, int worker) {
 static fc_status run(plan *pl, int threads) {
     const int64_t tasks = task_count(pl), blocks = tasks / pl->parts;
     fc_status status = FC_OK;
-    for (; pl->round < pl->rounds && status == FC_OK; pl->round++) status = fc_parallel_for(tasks, threads, run_task, pl);
+    for (; pl->round < pl->rounds && status == FC_OK; pl->round++)
+        status = fc_parallel_for(tasks, threads, run_task, pl);
     const double numbers = (double)(pl->result_bytes / pl->size) * (double)tasks;
     if (status == FC_OK && !pl->local)
         status = fc_parallel_for(blocks, FC_MIN(threads, fc_threads_for(blocks, numbers)), join_parts, pl);

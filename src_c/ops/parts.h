@@ -12,8 +12,8 @@ enum { FC_FIXED_TASKS = 8 };
 /* A task is handed out again when it has done this many multiply-adds, so that a long call can be interrupted. */
 #define FC_ROUND_WORK 2e9
 
-/* Add part i+step to part i for step 1, 2, 4 ...: a tree that depends on the number of parts alone. Each part is `numbers`
- * numbers of `size` bytes (4 or 8), `distance` bytes from the next. */
+/* Add part i+step to part i for step 1, 2, 4 ...: a tree that depends on the number of parts alone. Each part is
+ * `numbers` numbers of `size` bytes (4 or 8), `distance` bytes from the next. */
 static inline void fc_join_parts(char *first, ptrdiff_t distance, int64_t parts, size_t numbers, size_t size) {
     for (int64_t step = 1; step < parts; step *= 2)
         for (int64_t i = 0; i + step < parts; i += 2 * step) {

@@ -66,13 +66,26 @@ static inline double number_at(const void *data, fc_dtype dtype, size_t i) {
     return dtype == FC_FLOAT64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
 }
 
-/* Equal as numbers (-0 is 0), and NaN where NaN is. */
-static inline int same_numbers(const void *a, const void *b, fc_dtype dtype, size_t count) {
+static inline void set_number(void *data, fc_dtype dtype, size_t i, double value) {
+    if (dtype == FC_FLOAT64) ((double *)data)[i] = value;
+    else ((float *)data)[i] = (float)value;
+}
+
+/* u: half the distance from 1 to the next larger number. */
+static inline double unit_of(fc_dtype dtype) { return dtype == FC_FLOAT64 ? 0x1p-53 : 0x1p-24; }
+
+/* Within `tolerance` of each other, and NaN where NaN is. */
+static inline int close_numbers(const void *a, const void *b, fc_dtype dtype, size_t count, double tolerance) {
     for (size_t i = 0; i < count; i++) {
         const double x = number_at(a, dtype, i), y = number_at(b, dtype, i);
-        if (!(x == y || (isnan(x) && isnan(y)))) return 0;
+        if (!(x == y || fabs(x - y) <= tolerance || (isnan(x) && isnan(y)))) return 0;
     }
     return 1;
+}
+
+/* Equal as numbers (-0 is 0), and NaN where NaN is. */
+static inline int same_numbers(const void *a, const void *b, fc_dtype dtype, size_t count) {
+    return close_numbers(a, b, dtype, count, 0);
 }
 
 #endif

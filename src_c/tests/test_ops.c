@@ -34,7 +34,33 @@ static int random_problem(fc_conv2d *g) {
     return fc_conv2d_resolve(g, (fc_padding)random_between(0, 3)) == FC_OK;
 }
 
-static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order) {
+/* 3x3 filters with stride 1. Now and then more channels and filters than a pass, a block or a panel has, and borders
+ * that reach far beyond the filter. */
+static int random_winograd_problem(fc_conv2d *g) {
+    const int64_t groups = random_between(1, 4) == 4 ? random_between(2, 3) : 1;
+    const int64_t far = random_between(1, 4) == 4 ? 5 : 2;
+    *g = (fc_conv2d){.n = random_between(1, 3), .h = random_between(1, 14), .w = random_between(1, 40),
+                     .c = groups * random_between(1, 20), .k = groups * random_between(1, 40), .r = 3, .s = 3,
+                     .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .groups = groups,
+                     .pad_top = random_between(0, far), .pad_bottom = random_between(0, far),
+                     .pad_left = random_between(0, far), .pad_right = random_between(0, far)};
+    if (random_between(1, 8) == 8) {
+        g->c = groups * random_between(60, 150), g->k = groups * random_between(60, 80);
+        g->n = 1, g->h = 4, g->w = random_between(3, 7);
+    }
+    return fc_conv2d_resolve(g, (fc_padding)FC_MAX(0, random_between(-3, 3))) == FC_OK;
+}
+
+/* What Winograd's results of whole numbers up to 4 may be off by: 32 u of the largest S, not more than 0.08. The direct
+ * algorithm is exact. */
+static double tolerance_of(const fc_conv2d *g, fc_dtype dtype, fc_algorithm algorithm) {
+    if (algorithm == FC_DIRECT) return 0;
+    const int64_t terms = FC_MAX(9 * FC_MAX(g->c, g->k) / g->groups, g->n * g->p * g->q);
+    return 32 * unit_of(dtype) * 16 * (double)terms;
+}
+
+static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, fc_algorithm algorithm) {
+    const double tolerance = tolerance_of(g, dtype, algorithm);
     const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
     const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
     fc_array x = image(new_array(dtype, x_size), dtype, order, g->h, g->w, g->c);
@@ -42,10 +68,11 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order) {
     fc_array y = image(new_poisoned(dtype, y_size), dtype, order, g->p, g->q, g->k), y_judge = y;
     fc_array bias = {.data = new_array(dtype, (size_t)g->k), .dtype = dtype, .stride = {0, 0, 0, 1}};
     y_judge.data = new_poisoned(dtype, y_size);
-    const fc_options fast = {.activation = FC_RELU}, judge = {.activation = FC_RELU, .algorithm = FC_REFERENCE};
+    const fc_options fast = {.activation = FC_RELU, .algorithm = algorithm};
+    const fc_options judge = {.activation = FC_RELU, .algorithm = FC_REFERENCE};
     CHECK(fc_conv2d_forward(g, &x, &w, &bias, &y, &fast) == FC_OK, "status of forward");
     CHECK(fc_conv2d_forward(g, &x, &w, &bias, &y_judge, &judge) == FC_OK, "status of the reference");
-    CHECK(same_numbers(y.data, y_judge.data, dtype, y_size), "forward");
+    CHECK(close_numbers(y.data, y_judge.data, dtype, y_size, tolerance), "forward");
 
     fill(y.data, dtype, y_size);
     fc_array grad_x = x, grad_x_judge = x, grad_w = w, grad_w_judge = w;
@@ -53,10 +80,10 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order) {
     grad_w.data = new_poisoned(dtype, w_size), grad_w_judge.data = new_poisoned(dtype, w_size);
     CHECK(fc_conv2d_backward_input(g, &y, &w, &grad_x, &fast) == FC_OK, "status of backward_input");
     fc_conv2d_backward_input(g, &y, &w, &grad_x_judge, &judge);
-    CHECK(same_numbers(grad_x.data, grad_x_judge.data, dtype, x_size), "backward_input");
+    CHECK(close_numbers(grad_x.data, grad_x_judge.data, dtype, x_size, tolerance), "backward_input");
     CHECK(fc_conv2d_backward_weight(g, &y, &x, &grad_w, &fast) == FC_OK, "status of backward_weight");
     fc_conv2d_backward_weight(g, &y, &x, &grad_w_judge, &judge);
-    CHECK(same_numbers(grad_w.data, grad_w_judge.data, dtype, w_size), "backward_weight");
+    CHECK(close_numbers(grad_w.data, grad_w_judge.data, dtype, w_size, tolerance), "backward_weight");
 
     fc_array ones = y, grad_bias = bias;
     CHECK(fc_conv2d_backward_bias(g, &ones, &grad_bias) == FC_OK, "status of backward_bias");
@@ -66,6 +93,34 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order) {
     CHECK(number_at(bias.data, dtype, 0) == sum, "backward_bias");
     free(x.data), free(w.data), free(y.data), free(y_judge.data), free(bias.data);
     free(grad_x.data), free(grad_x_judge.data), free(grad_w.data), free(grad_w_judge.data);
+}
+
+/* The same bits with 1, 2 and 3 threads. */
+static void test_winograd_threads(const fc_conv2d *g, fc_dtype dtype, layout order) {
+    const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
+    const size_t w_size = (size_t)(9 * g->c / g->groups * g->k);
+    const fc_array x = image(new_array(dtype, x_size), dtype, order, g->h, g->w, g->c);
+    const fc_array w = filters(new_array(dtype, w_size), dtype, order, 3, 3, g->c / g->groups, g->k);
+    const fc_array grad_y = image(new_array(dtype, y_size), dtype, order, g->p, g->q, g->k);
+    const fc_options options = {.algorithm = FC_WINOGRAD};
+    void *first[3] = {0};
+    for (int threads = 1; threads <= 3; threads++) {
+        const size_t sizes[3] = {y_size * size_of(dtype), x_size * size_of(dtype), w_size * size_of(dtype)};
+        fc_array y = grad_y, grad_x = x, grad_w = w;
+        y.data = new_poisoned(dtype, y_size), grad_x.data = new_poisoned(dtype, x_size);
+        grad_w.data = new_poisoned(dtype, w_size);
+        fc_set_num_threads(threads);
+        CHECK(fc_conv2d_forward(g, &x, &w, NULL, &y, &options) == FC_OK, "status of forward");
+        CHECK(fc_conv2d_backward_input(g, &grad_y, &w, &grad_x, &options) == FC_OK, "status of backward_input");
+        CHECK(fc_conv2d_backward_weight(g, &grad_y, &x, &grad_w, &options) == FC_OK, "status of backward_weight");
+        void *now[3] = {y.data, grad_x.data, grad_w.data};
+        for (int i = 0; i < 3; i++) {
+            CHECK(threads == 1 || memcmp(first[i], now[i], sizes[i]) == 0, "threads change bits");
+            free(threads == 1 ? NULL : now[i]);
+            if (threads == 1) first[i] = now[i];
+        }
+    }
+    free(x.data), free(w.data), free(grad_y.data), free(first[0]), free(first[1]), free(first[2]);
 }
 
 /* ---------------------------------------------------------------- pooling */
@@ -147,12 +202,12 @@ static void test_avg_pool(const fc_pool2d *g, fc_dtype dtype, layout order) {
 /* ---------------------------------------------------------------- errors */
 
 static void test_bad_sizes(void) {
-    const fc_conv2d good = {.n = 1, .h = 5, .w = 5, .c = 2, .k = 2, .r = 3, .s = 3, .stride_h = 1, .stride_w = 1,
-                            .dilation_h = 1, .dilation_w = 1, .groups = 1};
-    fc_conv2d g = good;
+    const fc_conv2d small = {.n = 1, .h = 5, .w = 5, .c = 2, .k = 2, .r = 3, .s = 3, .stride_h = 1, .stride_w = 1,
+                             .dilation_h = 1, .dilation_w = 1, .groups = 1};
+    fc_conv2d g = small;
     CHECK(fc_conv2d_resolve(&g, FC_PAD_EXPLICIT) == FC_OK && g.p == 3 && g.q == 3, "a good problem");
 #define EXPECT(field, value, status) \
-    g = good, g.field = (value);     \
+    g = small, g.field = (value);     \
     CHECK(fc_conv2d_resolve(&g, FC_PAD_EXPLICIT) == (status), #field " = " #value)
     EXPECT(n, -1, FC_BAD_SIZE);
     EXPECT(c, 0, FC_BAD_SIZE);
@@ -174,48 +229,164 @@ static void test_bad_sizes(void) {
 #undef EXPECT
 }
 
+static const fc_conv2d good = {.n = 2, .h = 12, .w = 12, .c = 16, .k = 16, .r = 3, .s = 3, .stride_h = 1, .stride_w = 1,
+                               .dilation_h = 1, .dilation_w = 1, .groups = 1, .pad_top = 1, .pad_bottom = 1,
+                               .pad_left = 1, .pad_right = 1};
+
+/* What an algorithm cannot do it refuses with a reason, and writes nothing. */
+static void test_refused(fc_conv2d g) {
+    const fc_options winograd = {.algorithm = FC_WINOGRAD};
+    CHECK(fc_conv2d_resolve(&g, FC_PAD_EXPLICIT) == FC_OK, "a good problem");
+    const size_t x_size = (size_t)(g.n * g.h * g.w * g.c), y_size = (size_t)(g.n * g.p * g.q * g.k);
+    const size_t w_size = (size_t)(g.r * g.s * g.c * g.k);
+    const fc_array x = image(new_poisoned(FC_FLOAT32, x_size), FC_FLOAT32, CHANNELS_LAST, g.h, g.w, g.c);
+    const fc_array y = image(new_poisoned(FC_FLOAT32, y_size), FC_FLOAT32, CHANNELS_LAST, g.p, g.q, g.k);
+    const fc_array w = filters(new_poisoned(FC_FLOAT32, w_size), FC_FLOAT32, CHANNELS_LAST, g.r, g.s, g.c, g.k);
+    for (int operation = FC_FORWARD; operation <= FC_BACKWARD_WEIGHT; operation++) {
+        const fc_array *to = operation == FC_FORWARD ? &y : operation == FC_BACKWARD_INPUT ? &x : &w;
+        const fc_array *from = operation == FC_FORWARD ? &x : &y, *other = operation == FC_BACKWARD_WEIGHT ? &x : &w;
+        const size_t size = operation == FC_FORWARD ? y_size : operation == FC_BACKWARD_INPUT ? x_size : w_size;
+        memset(from->data, 0, size_of(FC_FLOAT32)), memset(other->data, 0, size_of(FC_FLOAT32));
+        memset(to->data, 0xFF, size * size_of(FC_FLOAT32));
+        const char *reason = NULL;
+        CHECK(fc_conv2d_choice(&g, (fc_operation)operation, FC_FLOAT32, &winograd, &reason) == NULL, "refused");
+        CHECK(reason != NULL && strlen(reason) > 0, "the reason");
+        CHECK(fc_conv2d_choice(&g, (fc_operation)operation, FC_FLOAT32, NULL, &reason) != NULL, "auto finds another");
+        fc_status status;
+        if (operation == FC_FORWARD) status = fc_conv2d_forward(&g, from, other, NULL, to, &winograd);
+        else if (operation == FC_BACKWARD_INPUT) status = fc_conv2d_backward_input(&g, from, other, to, &winograd);
+        else status = fc_conv2d_backward_weight(&g, from, other, to, &winograd);
+        CHECK(status == FC_BAD_ALGORITHM, "status of a refusal");
+        size_t nans = 0;
+        for (size_t i = 0; i < size; i++) nans += (size_t)isnan(number_at(to->data, FC_FLOAT32, i));
+        CHECK(nans == size, "nothing is written after a refusal");
+    }
+    free(x.data), free(y.data), free(w.data);
+}
+
+static int is_choice(const fc_conv2d *g, fc_dtype dtype, fc_precision precision, fc_algorithm algorithm,
+                     const char *name) {
+    const fc_options options = {.precision = precision, .algorithm = algorithm};
+    const char *reason, *choice = fc_conv2d_choice(g, FC_FORWARD, dtype, &options, &reason);
+    return choice != NULL && strcmp(choice, name) == 0;
+}
+
+static void test_choice(void) {
+    fc_conv2d g = good;
+    fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
+    for (g.n = 0; g.n <= 1000; g.n += 1 + 99 * g.n)
+        for (int threads = 1; threads <= 8; threads++) {
+            fc_set_num_threads(threads);
+            CHECK(is_choice(&g, FC_FLOAT32, FC_DEFAULT, FC_AUTO, "winograd"), "auto, for any batch and threads");
+        }
+    CHECK(is_choice(&g, FC_FLOAT32, FC_MEDIUM, FC_AUTO, "winograd"), "auto in medium");
+    CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, "direct"), "strict");
+    CHECK(is_choice(&g, FC_FLOAT64, FC_HIGH, FC_AUTO, "direct"), "float64");
+    CHECK(is_choice(&g, FC_FLOAT64, FC_STRICT, FC_WINOGRAD, "winograd"), "what is named outright wins");
+    CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, "direct"), "what is named outright wins");
+#define REFUSED(field, value) \
+    g = good, g.field = (value), test_refused(g)
+    REFUSED(r, 5);
+    REFUSED(s, 1);
+    REFUSED(stride_h, 2);
+    REFUSED(stride_w, 3);
+    REFUSED(dilation_h, 2);
+    REFUSED(dilation_w, 2);
+#undef REFUSED
+}
+
 /* ---------------------------------------------------------------- memory */
 
 /* The linker sends the library's allocations here (--wrap). */
 void *__real_aligned_alloc(size_t alignment, size_t bytes);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
-static int refuse_memory;
+static long allocations = -1; /* that still succeed; negative: all */
+
+/* Scratch memory comes full of NaN, so that it shows where it is taken for zeros. */
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
-    return refuse_memory ? NULL : __real_aligned_alloc(alignment, bytes);
+    if (allocations == 0) return NULL;
+    if (allocations > 0) allocations--;
+    void *block = __real_aligned_alloc(alignment, bytes);
+    return block == NULL ? NULL : memset(block, 0xFF, bytes);
 }
 
-static void test_no_memory(void) {
-    fc_conv2d g = {.n = 1, .h = 9, .w = 9, .c = 5, .k = 7, .r = 3, .s = 3, .stride_h = 1, .stride_w = 1,
-                   .dilation_h = 1, .dilation_w = 1, .groups = 1};
-    fc_conv2d_resolve(&g, FC_PAD_SAME);
-    void *x = new_array(FC_FLOAT32, 81 * 5), *w = new_array(FC_FLOAT32, 9 * 35), *y = new_poisoned(FC_FLOAT32, 81 * 7);
-    const fc_array x_view = image(x, FC_FLOAT32, CHANNELS_LAST, 9, 9, 5), y_view = image(y, FC_FLOAT32, CHANNELS_LAST, 9, 9, 7);
-    const fc_array w_view = filters(w, FC_FLOAT32, CHANNELS_LAST, 3, 3, 5, 7);
+static fc_status run_operation(int operation, const fc_conv2d *g, const fc_array *x, const fc_array *w,
+                               const fc_array *y, const fc_options *options) {
+    if (operation == FC_FORWARD) return fc_conv2d_forward(g, x, w, NULL, y, options);
+    if (operation == FC_BACKWARD_INPUT) return fc_conv2d_backward_input(g, y, w, x, options);
+    return fc_conv2d_backward_weight(g, y, x, w, options);
+}
+
+/* The first allocation fails, then the second, until the operation finds what it needs: one block, or a second one
+ * where Winograd meets numbers that are not finite and the direct algorithm computes their images. */
+static void test_no_memory(fc_algorithm algorithm, int operation, int with_nan) {
+    const fc_options options = {.algorithm = algorithm};
+    fc_conv2d g = good;
+    fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
+    const size_t image_size = (size_t)(g.n * g.h * g.w * g.c), w_size = (size_t)(9 * g.c * g.k);
+    const fc_array x = image(new_array(FC_FLOAT32, image_size), FC_FLOAT32, CHANNELS_LAST, g.h, g.w, g.c);
+    const fc_array y = image(new_array(FC_FLOAT32, image_size), FC_FLOAT32, CHANNELS_LAST, g.p, g.q, g.k);
+    const fc_array w = filters(new_array(FC_FLOAT32, w_size), FC_FLOAT32, CHANNELS_LAST, 3, 3, g.c, g.k);
+    const fc_array *from = operation == FC_FORWARD ? &x : &y;
+    const fc_array *to = operation == FC_FORWARD ? &y : operation == FC_BACKWARD_INPUT ? &x : &w;
+    const size_t size = operation == FC_BACKWARD_WEIGHT ? w_size : image_size;
+    if (with_nan) set_number(from->data, FC_FLOAT32, image_size / 3, NAN);
+    fc_status status = FC_NO_MEMORY;
+    long needed = 0;
+    for (; status == FC_NO_MEMORY && needed < 9; needed++) {
+        memset(to->data, 0xFF, size * size_of(FC_FLOAT32));
+        fc_clear_cache();
+        allocations = needed;
+        status = run_operation(operation, &g, &x, &w, &y, &options);
+        allocations = -1;
+        CHECK(status == FC_NO_MEMORY || (status == FC_OK && needed > 0), "status without memory");
+        size_t nans = 0;
+        for (size_t i = 0; i < size; i++) nans += (size_t)isnan(number_at(to->data, FC_FLOAT32, i));
+        CHECK(needed > 0 || nans == size, "nothing is written without memory");
+        CHECK(status != FC_OK || with_nan || nans == 0, "all is written with memory");
+    }
+    CHECK(status == FC_OK && needed <= (with_nan && algorithm == FC_WINOGRAD ? 3 : 2), "blocks of memory needed");
+    free(x.data), free(w.data), free(y.data);
+}
+
+static void test_memory(void) {
+    static const fc_algorithm algorithms[] = {FC_DIRECT, FC_WINOGRAD};
+    for (int i = 0; i < 2; i++)
+        for (int operation = FC_FORWARD; operation <= FC_BACKWARD_WEIGHT; operation++)
+            for (int with_nan = 0; with_nan < 2; with_nan++) test_no_memory(algorithms[i], operation, with_nan);
+}
+
+/* 35 rows of 7 tiles are 6 chunks of the gradient of the weights: of its 4 parts of 2 chunks the last is empty. */
+static void test_empty_part(fc_dtype dtype) {
+    fc_conv2d g = good;
+    g.n = 5, g.h = 26, g.w = 27, g.c = 3, g.k = 4;
+    CHECK(fc_conv2d_resolve(&g, FC_PAD_EXPLICIT) == FC_OK, "a good problem");
     fc_clear_cache();
-    refuse_memory = 1;
-    CHECK(fc_conv2d_forward(&g, &x_view, &w_view, NULL, &y_view, NULL) == FC_NO_MEMORY, "forward without memory");
-    CHECK(isnan(number_at(y, FC_FLOAT32, 0)), "nothing is written without memory");
-    CHECK(fc_conv2d_backward_input(&g, &y_view, &w_view, &x_view, NULL) == FC_NO_MEMORY, "backward_input without memory");
-    CHECK(fc_conv2d_backward_weight(&g, &y_view, &x_view, &w_view, NULL) == FC_NO_MEMORY, "backward_weight without memory");
-    refuse_memory = 0;
-    CHECK(fc_conv2d_forward(&g, &x_view, &w_view, NULL, &y_view, NULL) == FC_OK, "forward after memory came back");
-    free(x), free(w), free(y);
+    test_convolution(&g, dtype, CHANNELS_LAST, FC_WINOGRAD);
 }
 
 int main(int argc, char **argv) {
     const int problems = argc > 1 ? atoi(argv[1]) : 300;
     test_bad_sizes();
-    test_no_memory();
+    test_choice();
+    test_memory();
     for (int isa = 0; isa < fc_isa_count(); isa++) {
         if (fc_set_thread_isa(isa) != 0) continue;
         printf("%s\n", fc_isa_name(isa));
+        test_empty_part(FC_FLOAT32);
+        test_empty_part(FC_FLOAT64);
         for (int i = 0; i < problems; i++) {
             const fc_dtype dtype = i & 1 ? FC_FLOAT64 : FC_FLOAT32;
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
             fc_conv2d g;
             fc_pool2d pool;
             fc_set_num_threads(1 + i % 3);
-            if (random_problem(&g)) test_convolution(&g, dtype, order);
+            fc_clear_cache();
+            if (random_problem(&g)) test_convolution(&g, dtype, order, FC_DIRECT);
+            if (i % 5 == 0 && random_winograd_problem(&g)) { /* no divisor in common with the cycles above */
+                test_convolution(&g, dtype, order, FC_WINOGRAD);
+                test_winograd_threads(&g, dtype, order);
+            }
             if (random_pool(&pool)) {
                 test_max_pool(&pool, dtype, order);
                 pool.dilation_h = pool.dilation_w = 1;

@@ -36,8 +36,8 @@ typedef enum fc_epilogue { FC_EPILOGUE_NONE, FC_EPILOGUE_RELU, FC_EPILOGUE_LEAKY
 
 #define FC_LEAKY_SLOPE 0.01
 
-/* Memory that the caller will need soon: a pair of terms brings in the cache line at `at` and moves on by `step` bytes, a
- * whole tile so terms/2 * step of them. A step of 0: nothing. Only speed depends on it. */
+/* Memory that the caller will need soon: a pair of terms brings in the cache line at `at` and moves on by `step` bytes.
+ * A step of 0: nothing. Only speed depends on it. */
 typedef struct fc_ahead {
     const char *at;
     ptrdiff_t step;
@@ -55,5 +55,16 @@ typedef struct fc_tile {
 /* 1 <= rows <= MR, 1 <= columns <= t->width. */
 typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b,
                            const void *bias, int columns, void *c, const ptrdiff_t *c_row);
+
+/* One row of C by any number of columns, with B where it lies:
+ *
+ *     C[j] = epilogue( (accumulate ? C[j] : 0) + sum over terms t:  a[a_term[t]] * b[b_term[t] + j] )
+ *
+ * For so few rows that packing B would cost more than the sums. `width` and `ahead` of t are not read; the bits are
+ * those of the tile. */
+enum { FC_ROW_STRIP = 7 }; /* vectors that are summed up at a time; most efficient: multiples of these columns */
+
+typedef void (*fc_row_fn)(const fc_tile *t, const void *a, const void *b, const ptrdiff_t *b_term, const void *bias,
+                          int64_t columns, void *c);
 
 #endif

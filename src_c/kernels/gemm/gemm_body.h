@@ -98,3 +98,42 @@ static void F(tile)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *
     }
 }
 #undef FC_TILE_ROWS
+
+/* `vectors` vectors of columns, the last with `lanes` lanes. */
+FC_INLINE void F(row_strip)(const int vectors, const fc_tile *t, const T *a, const T *b, const ptrdiff_t *b_term,
+                            const T *bias, int lanes, T *c) {
+    F(v) even[FC_ROW_STRIP], odd[FC_ROW_STRIP];
+    FC_UNROLL
+    for (int i = 0; i < vectors; i++) even[i] = odd[i] = F(zero)();
+    for (int64_t l = 0; l < t->terms; l += 2) {
+        const int pair = l + 1 < t->terms;
+        const T *row0 = b + b_term[l], *row1 = b + b_term[pair ? l + 1 : l];
+        const F(v) x0 = F(set1)(a[t->a_term[l]]), x1 = F(set1)(a[t->a_term[pair ? l + 1 : l]]);
+        FC_UNROLL
+        for (int i = 0; i < vectors; i++) {
+            const int whole = i + 1 < vectors || lanes == F(VL);
+            even[i] = F(fma)(x0, whole ? F(load)(row0 + i * F(VL)) : F(load_n)(row0 + i * F(VL), lanes), even[i]);
+            if (!pair) continue;
+            odd[i] = F(fma)(x1, whole ? F(load)(row1 + i * F(VL)) : F(load_n)(row1 + i * F(VL), lanes), odd[i]);
+        }
+    }
+    FC_UNROLL
+    for (int i = 0; i < vectors; i++) {
+        const int here = i + 1 < vectors ? F(VL) : lanes;
+        const F(v) offset = F(load_bias)(bias == NULL ? NULL : bias + i * F(VL), here);
+        F(finish)(t, F(add)(even[i], odd[i]), 0, offset, here, c + i * F(VL));
+    }
+}
+
+static void F(row)(const fc_tile *t, const void *a, const void *b_, const ptrdiff_t *b_term, const void *bias_,
+                   int64_t columns, void *c_) {
+    const T *b = b_, *bias = bias_;
+    T *c = c_;
+    int64_t j = 0;
+    for (; columns - j >= FC_ROW_STRIP * F(VL); j += FC_ROW_STRIP * F(VL))
+        F(row_strip)(FC_ROW_STRIP, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, F(VL), c + j);
+    for (; columns - j >= 2 * F(VL); j += 2 * F(VL))
+        F(row_strip)(2, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, F(VL), c + j);
+    for (; j < columns; j += F(VL))
+        F(row_strip)(1, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, (int)FC_MIN(F(VL), columns - j), c + j);
+}

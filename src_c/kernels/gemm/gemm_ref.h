@@ -21,3 +21,17 @@ static void F(tile)(const fc_tile *t, int rows, const void *a_, const ptrdiff_t 
             c[c_row[i] + j] = F(epilogue)(sum, t->activation);
         }
 }
+
+static void F(row)(const fc_tile *t, const void *a_, const void *b_, const ptrdiff_t *b_term, const void *bias_,
+                   int64_t columns, void *c_) {
+    const T *a = a_, *b = b_, *bias = bias_;
+    T *c = c_;
+    for (int64_t j = 0; j < columns; j++) {
+        T chain[2] = {0, 0};
+        for (int64_t l = 0; l < t->terms; l++) chain[l % 2] += a[t->a_term[l]] * b[b_term[l] + j];
+        T sum = chain[0] + chain[1];
+        if (t->accumulate) sum += c[j];
+        if (bias != NULL) sum += bias[j];
+        c[j] = F(epilogue)(sum, t->activation);
+    }
+}

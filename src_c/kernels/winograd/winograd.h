@@ -11,8 +11,8 @@
  * tile kernel:  V[position][tile][channel],  U[position][channel][filter],  M[position][tile][filter].
  *
  * The matrices come from interpolation at 0, a, -a, b, -b and infinity (Toom-Cook; Lavin and Gray, "Fast Algorithms for
- * Convolutional Neural Networks", 2015, use 0, 1, -1, 2, -2). a = 5/8 and b = 3/2 make the error two to three times smaller
- * at the same cost, and Bt, G, Z are exact in binary: all that must be rounded is in At and Gs.
+ * Convolutional Neural Networks", 2015, use 0, 1, -1, 2, -2). a = 5/8 and b = 3/2 make the error two to three times
+ * smaller at the same cost, and Bt, G, Z are exact in binary: all that must be rounded is in At and Gs.
  *
  *          | a2b2    0    -(a2+b2)    0     1  0 |        | 1   0   0  |        | f0    fa     fa     fb     fb    0 |
  *          |  0   -a b2     -b2       a     1  0 |        | 1   a   a2 |        |  0   a fa  -a fa   b fb  -b fb   0 |
@@ -61,7 +61,8 @@ typedef int (*fc_winograd_output_fn)(int filters, const void *m, ptrdiff_t plane
                                      fc_epilogue activation, int rows, int columns, void *y, ptrdiff_t row,
                                      ptrdiff_t column);
 
-/* dg = Gs S Gst: g[tap[3*r + s] + c*step + k] from s[position*plane + c*width + k], 0 <= k < filters. Returns whether all are finite. */
+/* dg = Gs S Gst: g[tap[3*r + s] + c*step + k] from s[position*plane + c*width + k], 0 <= k < filters. Returns whether
+ * all are finite. */
 typedef int (*fc_winograd_grad_filter_fn)(int64_t channels, int filters, const void *s, int width, ptrdiff_t plane,
                                           void *g, const ptrdiff_t tap[9], ptrdiff_t step);
 
