@@ -27,9 +27,11 @@ def installed():
 
 
 def load(names):
-    """Import the libraries of these rivals; returns {name: what went wrong} of those that cannot be."""
+    """Import the libraries of these rivals; returns {name: what went wrong} of those that are there but cannot be."""
     broken = {}
     for name in names:
+        if RIVALS[name].missing():  # `why_not` says so
+            continue
         try:
             import_module(RIVALS[name].requires[0])
         except Exception as error:  # another library's import can fail in any way
