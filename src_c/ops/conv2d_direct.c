@@ -19,6 +19,7 @@
 #include "ahead.h"
 #include "blocking.h"
 #include "direct.h"
+#include "explain.h"
 
 typedef struct plan {
     const fc_direct *d;
@@ -83,16 +84,18 @@ static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_
  * but at 4 KiB they evict one another at every term. */
 static int rows_collide(int64_t distance_bytes) { return distance_bytes % 4096 == 0; }
 
+static int is_inside(const fc_window *w) {
+    return w->top <= 0 && w->left <= 0 && (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
+           (w->q - 1) * w->stride_w - w->left + (w->s - 1) * w->dilation_w < w->w;
+}
+
 /* Whether the tile kernel can read x where it lies: same type, adjacent channels, no border, no colliding rows. */
 static int readable_in_place(const plan *pl) {
     const fc_window *w = &pl->window;
     const fc_array *x = &pl->x;
-    const int inside = w->top <= 0 && w->left <= 0 &&
-                       (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
-                       (w->q - 1) * w->stride_w - w->left + (w->s - 1) * w->dilation_w < w->w;
     const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : w->p > 1 ? w->stride_h * x->stride[1] : x->stride[0];
     const int adjacent = x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1);
-    return inside && adjacent && !rows_collide(pixel * (int64_t)pl->size);
+    return is_inside(w) && adjacent && !rows_collide(pixel * (int64_t)pl->size);
 }
 
 /* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
@@ -180,8 +183,8 @@ static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t pa
     const int width = panel_width_at(pl, panel), columns = panel_columns(pl, panel);
     const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
     const int64_t *stride = d->weight.stride;
-    int64_t rows = ps->rows, taps = pl->window.s, channels = ps->channels; /* of a run: taps that follow one another as */
-    if (taps == 1 || stride[1] == channels * stride[2]) {                  /* channels do are copied as one */
+    int64_t rows = ps->rows, taps = pl->window.s, channels = ps->channels;
+    if (taps == 1 || stride[1] == channels * stride[2]) { /* taps that follow one another as channels do: one copy */
         channels *= taps;
         taps = 1;
         if (rows > 1 && stride[0] == channels * stride[2]) {
@@ -190,7 +193,8 @@ static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t pa
         }
     }
     const int64_t size = (int64_t)fc_dtype_size(d->weight.dtype);
-    const int64_t first = ps->r * stride[0] + ps->c * stride[2] + panel * pl->panel_width * stride[3] + group * d->weight_group;
+    const int64_t first =
+        ps->r * stride[0] + ps->c * stride[2] + panel * pl->panel_width * stride[3] + group * d->weight_group;
     if (columns < width) memset(dst, 0, (size_t)(ps->terms * width) * pl->size);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < taps; s++) {
@@ -423,16 +427,48 @@ static void run_task(void *context, int64_t index, int worker) {
     finish_results(&t);
 }
 
+/* ---------------------------------------------------------------- entry */
+
+static int64_t task_count(const plan *pl) {
+    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
+}
+
+static unsigned why_packed(const plan *pl) {
+    unsigned why = fc_why_channels(&pl->x, pl->d->c, pl->dtype);
+    if (!is_inside(&pl->window)) why |= FC_COPY_BORDER;
+    return why == 0 ? FC_COPY_COLLISION : why;
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    threads = (int)FC_MIN(task_count(pl), threads);
+    const double size = (double)pl->size, groups = (double)d->groups;
+    const double pixels = (double)pl->total_rows * (double)pl->window.q;
+    const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
+    const double weights = (double)(pl->window.r * pl->window.s) * (double)d->c * (double)pl->padded_k * groups;
+    const double input = (double)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns, d->c) * blocks;
+    fc_tell_kernel(e, pl->never_pack ? "row" : "tile", pl->never_pack ? 1 : pl->kernels->mr,
+                   pl->never_pack ? FC_ROW_STRIP * pl->kernels->vl : (int)pl->panel_width, threads,
+                   pl->never_pack ? multiply_adds(pl) : pixels * weights);
+    if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filter_blocks * groups * size, why_packed(pl));
+    if (!pl->never_pack) fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * size, FC_COPY_PANELS);
+    if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * size, FC_COPY_CHANNELS);
+    return FC_OK;
+}
+
 fc_status fc_direct_run(const fc_direct *d) {
     plan pl;
     if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
     const int threads = make_plan(&pl, d);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads);
     pack_bias(&pl);
     fc_status status = pack_all_panels(&pl);
     if (status == FC_OK) {
-        const int64_t tasks = d->groups * pl.blocks.row_blocks * pl.blocks.column_blocks * pl.filter_blocks;
+        const int64_t tasks = task_count(&pl);
         status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
     }
     fc_scratch_give_back(pl.scratch);
