@@ -252,11 +252,12 @@ def test_activations_of_infinities_and_nan(activation, isa, dtype):
     np.testing.assert_array_equal(y, [*ends[activation], np.nan])
 
 
+@pytest.mark.parametrize("rows", [1, 40])
 @pytest.mark.parametrize("isa", [name for name in fc.isas() if name != "reference"])
-def test_products_are_not_rounded_before_they_are_added(isa, dtype):
+def test_products_are_not_rounded_before_they_are_added(isa, dtype, rows):
     """Fused multiply-add: (1 + e)^2 - (1 + 2e) is e^2, which a rounded square would lose."""
     e = dtype(2.0**-12 if dtype == np.float32 else 2.0**-27)
-    x = np.array([[1, 0, 1 + e]], dtype)
+    x = np.repeat(np.array([[1, 0, 1 + e]], dtype), rows, axis=0)
     weight = np.repeat(np.array([[-(1 + 2 * e)], [0], [1 + e]], dtype), 40, axis=1)
     with fc.using_isa(isa):
         assert (fc.linear(x, weight, precision="strict") == e * e).all()

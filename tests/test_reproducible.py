@@ -110,6 +110,17 @@ def test_threads_do_not_change_a_convolution(text, isa, layout, dtype):
     with_several_numbers_of_threads(isa, lambda: conv_results(problem, data, layout))
 
 
+@pytest.mark.parametrize("text", ["c65 h9 w14 k6 r5x5 p2", "n3 c40 h20 w15 k50 r3x3 p1"])
+def test_threads_do_not_change_where_infinity_meets_the_border(text, isa, layout, dtype):
+    """A weight that is infinite, times the zeros around the image, is NaN."""
+    problem = problems.parse(text)
+    data = problems.random_conv_data(problem, dtype)
+    data.weight[0] = data.weight[:, 0] = np.inf
+    data = data if layout == "NHWC" else data.to_nchw()
+    with np.errstate(invalid="ignore"):
+        with_several_numbers_of_threads(isa, lambda: conv_results(problem, data, layout))
+
+
 @pytest.mark.parametrize("text", POOL)
 def test_threads_do_not_change_a_pooling(text, isa, layout, dtype):
     problem = problems.parse(text)

@@ -117,3 +117,14 @@ FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) {
 FC_INLINE v_f64 zip_hi_f64(v_f64 a, v_f64 b) {
     return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
 }
+
+/* Pieces of `piece` lanes, `pitch` numbers apart: 4 floats. There are no pieces of doubles: 3 of them fill a vector. */
+FC_INLINE void store_pieces_f32(float *p, v_f32 a, int piece, ptrdiff_t pitch) {
+    (void)piece;
+    _mm_storeu_ps(p, _mm256_castps256_ps128(a));
+    _mm_storeu_ps(p + pitch, _mm256_extractf128_ps(a, 1));
+}
+FC_INLINE void store_pieces_f64(double *p, v_f64 a, int piece, ptrdiff_t pitch) {
+    (void)piece, (void)pitch;
+    store_f64(p, a);
+}

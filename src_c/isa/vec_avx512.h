@@ -101,3 +101,21 @@ FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) {
 FC_INLINE v_f64 zip_hi_f64(v_f64 a, v_f64 b) {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
 }
+
+/* Pieces of `piece` lanes, `pitch` numbers apart: 4 or 8 floats, 4 doubles. */
+FC_INLINE void store_pieces_f32(float *p, v_f32 a, int piece, ptrdiff_t pitch) {
+    if (piece == 8) {
+        _mm256_storeu_ps(p, _mm512_castps512_ps256(a));
+        _mm256_storeu_ps(p + pitch, _mm512_extractf32x8_ps(a, 1));
+        return;
+    }
+    _mm_storeu_ps(p, _mm512_castps512_ps128(a));
+    _mm_storeu_ps(p + pitch, _mm512_extractf32x4_ps(a, 1));
+    _mm_storeu_ps(p + 2 * pitch, _mm512_extractf32x4_ps(a, 2));
+    _mm_storeu_ps(p + 3 * pitch, _mm512_extractf32x4_ps(a, 3));
+}
+FC_INLINE void store_pieces_f64(double *p, v_f64 a, int piece, ptrdiff_t pitch) {
+    (void)piece;
+    _mm256_storeu_pd(p, _mm512_castpd512_pd256(a));
+    _mm256_storeu_pd(p + pitch, _mm512_extractf64x4_pd(a, 1));
+}

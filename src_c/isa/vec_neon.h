@@ -116,3 +116,13 @@ FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) { return vzip1q_f32(a, b); }
 FC_INLINE v_f32 zip_hi_f32(v_f32 a, v_f32 b) { return vzip2q_f32(a, b); }
 FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) { return vzip1q_f64(a, b); }
 FC_INLINE v_f64 zip_hi_f64(v_f64 a, v_f64 b) { return vzip2q_f64(a, b); }
+
+/* There are no pieces: 3 numbers fill a vector, 2 leave no gap. */
+FC_INLINE void store_pieces_f32(float *p, v_f32 a, int piece, ptrdiff_t pitch) {
+    (void)piece, (void)pitch;
+    store_f32(p, a);
+}
+FC_INLINE void store_pieces_f64(double *p, v_f64 a, int piece, ptrdiff_t pitch) {
+    (void)piece, (void)pitch;
+    store_f64(p, a);
+}

@@ -75,8 +75,8 @@ fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, con
     return phase_problem(g, &h, &w, grad_y, weight, grad_x);
 }
 
-fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                   const fc_array *grad_x) {
+fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                               const fc_array *grad_x) {
     fc_status status = FC_OK;
     for (int64_t i = 0; i < g->stride_h && i < g->h && status == FC_OK; i++) {
         const fc_phase h = fc_phase_at(i, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
@@ -84,7 +84,7 @@ fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
             const fc_phase w = fc_phase_at(j, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
             fc_direct d = phase_problem(g, &h, &w, grad_y, weight, grad_x);
             if (h.taps > 0 && w.taps > 0) {
-                status = fc_direct_run(&d);
+                status = run(&d);
             } else if (g->n > 0 && fc_explaining() == NULL) {
                 const double numbers = (double)g->n * (double)h.count * (double)w.count * (double)g->c;
                 const int64_t rows = g->n * h.count;
@@ -93,4 +93,9 @@ fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
         }
     }
     return status;
+}
+
+fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                   const fc_array *grad_x) {
+    return fc_backward_input_by(fc_direct_run, g, grad_y, weight, grad_x);
 }

@@ -17,6 +17,8 @@ typedef struct fc_direct {
     fc_activation activation;
 } fc_direct;
 
+typedef fc_status (*fc_direct_fn)(const fc_direct *problem);
+
 fc_status fc_direct_run(const fc_direct *problem);
 
 /* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
@@ -24,6 +26,10 @@ fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array 
                           const fc_array *y, fc_activation activation);
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *grad_x);
+
+/* The gradient of the input, one call of `run` for each phase of the stride. */
+fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                               const fc_array *grad_x);
 
 fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, fc_activation activation);

@@ -38,8 +38,8 @@ static int64_t lines_read(int64_t count, int64_t stride, int64_t kernel, int64_t
     return (count - 1) * stride + (kernel - 1) * dilation + 1;
 }
 
-/* The largest number of pixels: a block of several rows may hold pieces of several images, each with its own lines. */
-static int64_t lines_size(const fc_window *w, int64_t rows, int64_t columns) {
+/* A block of several rows may hold pieces of several images, each with its own lines. */
+int64_t fc_lines_size(const fc_window *w, int64_t rows, int64_t columns) {
     const int64_t pieces = FC_MIN(rows, (rows + w->p - 2) / w->p + 1);
     const int64_t lines = lines_read(rows, w->stride_h, w->r, w->dilation_h) +
                           (pieces - 1) * FC_MAX(0, lines_read(1, w->stride_h, w->r, w->dilation_h) - w->stride_h);
@@ -51,7 +51,7 @@ static int64_t gathered_size(const fc_window *w, int64_t rows, int64_t columns) 
 }
 
 int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_t width) {
-    return width * FC_MIN(lines_size(w, rows, columns), gathered_size(w, rows, columns));
+    return width * FC_MIN(fc_lines_size(w, rows, columns), gathered_size(w, rows, columns));
 }
 
 /* Pack `count` pixels, `step` elements apart, that lie inside the image. */
@@ -99,8 +99,9 @@ void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t r
     read_pixels(x, src, step * stride[2], hi - lo, ch, dst + (size_t)lo * pixel);
 }
 
-static fc_packed pack_lines(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch,
-                            char *dst, ptrdiff_t *row_at) {
+fc_packed fc_pack_lines(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch, void *scratch,
+                        ptrdiff_t *row_at) {
+    char *dst = scratch;
     const int64_t columns = lines_read(b->columns, w->stride_w, w->s, w->dilation_w);
     const int64_t line = columns * ch->width;
     const size_t line_bytes = (size_t)line * fc_dtype_size(x->to);
@@ -137,7 +138,7 @@ static fc_packed pack_gathered(const fc_window *w, const fc_reader *x, const fc_
 
 fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
                         void *scratch, ptrdiff_t *row_at) {
-    if (gathered_size(w, block->rows, block->columns) < lines_size(w, block->rows, block->columns))
+    if (gathered_size(w, block->rows, block->columns) < fc_lines_size(w, block->rows, block->columns))
         return pack_gathered(w, x, block, channels, scratch, row_at);
-    return pack_lines(w, x, block, channels, scratch, row_at);
+    return fc_pack_lines(w, x, block, channels, scratch, row_at);
 }

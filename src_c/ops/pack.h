@@ -55,6 +55,11 @@ typedef struct fc_channels {
 fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
                         void *scratch, ptrdiff_t *row_at);
 
+/* The form of lines, whatever its size: the most pixels it needs, and the packing. */
+int64_t fc_lines_size(const fc_window *w, int64_t rows, int64_t columns);
+fc_packed fc_pack_lines(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
+                        void *scratch, ptrdiff_t *row_at);
+
 /* Pack some channels of the pixels (n, row, column + i*step), 0 <= i < count; zeros for those outside the image. */
 void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
                   int64_t count, const fc_channels *channels, void *dst);

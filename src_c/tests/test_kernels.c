@@ -40,6 +40,35 @@ static void test_tile(const pair *p) {
                                     (columns >> 1) & 1);
 }
 
+/* The two vectors of B lie anywhere; those of C have a gap of 3 numbers behind them. */
+static void test_lanes_shape(const pair *p, int rows, int vectors, int64_t terms, int turn) {
+    const int lanes = p->fast->vl, a_term = rows + turn % 3;
+    const size_t a_size = (size_t)((terms - 1) * a_term + rows), b_size = (size_t)(2 * terms + 3 * lanes);
+    const size_t c_pitch = (size_t)(vectors * lanes) + 3, c_size = (size_t)rows * c_pitch - 3;
+    char *a = new_array(p->dtype, a_size), *b = new_array(p->dtype, b_size), *bias = new_array(p->dtype, (size_t)rows);
+    char *c = new_poisoned(p->dtype, c_size), *expected = new_poisoned(p->dtype, c_size);
+    ptrdiff_t *b_term = malloc((size_t)terms * sizeof *b_term);
+    for (int64_t t = 0; t < terms; t++) b_term[t] = (t * 5 % terms) * 2; /* not in order */
+    const fc_lanes tile = {.terms = terms, .a_term = a_term, .b_term = b_term, .c_row = (ptrdiff_t)c_pitch, .lanes = lanes,
+                           .accumulate = turn & 1, .activation = (fc_epilogue)((turn + rows) % 3)};
+    for (size_t i = 0; tile.accumulate && i < (size_t)rows; i++)
+        fill(c + i * c_pitch * size_of(p->dtype), p->dtype, (size_t)(vectors * lanes));
+    memcpy(expected, c, c_size * size_of(p->dtype));
+    const size_t far = b_size - (size_t)(2 * terms - 2 + lanes); /* the last vector ends with the array */
+    const void *const at[2] = {b + (turn & 2 ? far : 1) * size_of(p->dtype), b + (turn & 2 ? 1 : far) * size_of(p->dtype)};
+    p->fast->tile_lanes(&tile, rows, a, turn & 4 ? bias : NULL, vectors, at, c);
+    p->judge->tile_lanes(&tile, rows, a, turn & 4 ? bias : NULL, vectors, at, expected);
+    CHECK(same_numbers(c, expected, p->dtype, c_size), "tile_lanes");
+    free(a), free(b), free(bias), free(c), free(expected), free(b_term);
+}
+
+static void test_lanes(const pair *p) {
+    static const int64_t term_counts[] = {1, 2, 7, 34};
+    for (int rows = 1; rows <= p->fast->mr; rows++)
+        for (int vectors = 1; vectors <= 2; vectors++)
+            for (int turn = 0; turn < 32; turn++) test_lanes_shape(p, rows, vectors, term_counts[turn / 8], turn);
+}
+
 /* Weights as the kernel reads them: a vector of channels repeats what it shares with the one before it. */
 static void *new_weights(const pair *p, const fc_depthwise *d, int64_t vectors) {
     char *w = new_array(p->dtype, (size_t)(vectors * d->w_vector));
@@ -137,9 +166,10 @@ static void test_row(const pair *p) {
             test_row_shape(p, columns, terms, terms & 1, (fc_epilogue)((columns + terms) % 3), (columns >> 1) & 1);
 }
 
-static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step) {
+static void test_copy_shape(const pair *p, int64_t rows, int64_t columns, int src_by_columns, int dst_by_columns, int step,
+                            int gap) {
     const ptrdiff_t src_row = src_by_columns ? step : columns * step, src_column = src_by_columns ? rows * step : step;
-    const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + 1, dst_column = dst_by_columns ? rows + 1 : 1;
+    const ptrdiff_t dst_row = dst_by_columns ? 1 : columns + gap, dst_column = dst_by_columns ? rows + gap : 1;
     const size_t src_size = (size_t)((rows - 1) * src_row + (columns - 1) * src_column + 1);
     const size_t dst_size = (size_t)((rows - 1) * dst_row + (columns - 1) * dst_column + 1);
     void *src = new_array(p->dtype, src_size);
@@ -155,8 +185,8 @@ static void test_copy(const pair *p) {
     enum { COUNT = sizeof sizes / sizeof sizes[0] };
     for (int i = 0; i < COUNT; i++)
         for (int j = 0; j < COUNT; j++)
-            for (int form = 0; form < 8; form++)
-                test_copy_shape(p, sizes[i], sizes[j], form & 1, form >> 1 & 1, 1 + (form >> 2));
+            for (int form = 0; form < 16; form++)
+                test_copy_shape(p, sizes[i], sizes[j], form & 1, form >> 1 & 1, 1 + (form >> 2 & 1), form >> 3);
 }
 
 static void test_spread(const pair *p) {
@@ -496,6 +526,7 @@ int main(void) {
             CHECK(p.fast->fma_peak(10) > 0, "fma_peak");
             test_tile(&p);
             test_row(&p);
+            test_lanes(&p);
             test_depthwise(&p);
             test_copy(&p);
             test_spread(&p);

@@ -67,4 +67,28 @@ enum { FC_ROW_STRIP = 7 }; /* vectors that are summed up at a time; most efficie
 typedef void (*fc_row_fn)(const fc_tile *t, const void *a, const void *b, const ptrdiff_t *b_term, const void *bias,
                           int64_t columns, void *c);
 
+/* The same sums with the roles exchanged, for a handful of filters, which would leave lanes idle: rows are filters,
+ * lanes are pixels (or, for the gradient of the weights, places of the window), read where the image was packed.
+ *
+ *     C[i][v*lanes + l] = epilogue( (accumulate ? C[i][..] : 0) + sum over terms t:  A[i, t] * B[v][b_term[t] + l] )
+ *
+ *     A[i, t] = a[t*a_term + i]               0 <= i < rows, bias[i] belongs to row i
+ *     B[v]    = b[v]                          one or two vectors, wherever they are; windows overlap in memory
+ *     C[i]    = c + i*c_row                   whole vectors
+ *
+ * The two chains of terms are those of the tile above. */
+typedef struct fc_lanes {
+    int64_t terms; /* at least 1 */
+    ptrdiff_t a_term;
+    const ptrdiff_t *b_term; /* [terms] */
+    ptrdiff_t c_row;
+    int lanes; /* of a vector: VL (the reference takes any number) */
+    int accumulate;
+    fc_epilogue activation;
+} fc_lanes;
+
+/* 1 <= rows <= MR, 1 <= vectors <= 2. */
+typedef void (*fc_tile_lanes_fn)(const fc_lanes *t, int rows, const void *a, const void *bias, int vectors,
+                                 const void *const *b, void *c);
+
 #endif

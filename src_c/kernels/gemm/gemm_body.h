@@ -31,11 +31,11 @@ FC_INLINE F(v) F(load_bias)(const T *bias, int columns) {
     return columns >= F(VL) ? F(load)(bias) : F(load_n)(bias, columns);
 }
 
-/* sum[i] += A[i, term] * B[term] */
+/* sum[i] += A[i, term] * B[term]; second: where the other vector of B lies */
 FC_INLINE void F(add_term)(const int rows, const int vectors, const T *const row[], ptrdiff_t at, const T *b,
-                           F(v) sum0[], F(v) sum1[]) {
+                           const T *second, F(v) sum0[], F(v) sum1[]) {
     const F(v) b0 = F(load)(b);
-    const F(v) b1 = vectors > 1 ? F(load)(b + F(VL)) : b0;
+    const F(v) b1 = vectors > 1 ? F(load)(second) : b0;
     FC_UNROLL
     for (int i = 0; i < rows; i++) {
         const F(v) x = F(set1)(row[i][at]);
@@ -62,10 +62,11 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t
     for (; end - at >= 2; at += 2, b += 2 * vectors * F(VL), ahead0 += step0, ahead1 += step1) {
         __builtin_prefetch(ahead0, 0, 3);
         __builtin_prefetch(ahead1, 0, 3);
-        F(add_term)(rows, vectors, row, at[0], b, even0, even1);
-        F(add_term)(rows, vectors, row, at[1], b + vectors * F(VL), odd0, odd1);
+        F(add_term)(rows, vectors, row, at[0], b, b + F(VL), even0, even1);
+        const T *const next = b + vectors * F(VL);
+        F(add_term)(rows, vectors, row, at[1], next, next + F(VL), odd0, odd1);
     }
-    if (at != end) F(add_term)(rows, vectors, row, at[0], b, even0, even1);
+    if (at != end) F(add_term)(rows, vectors, row, at[0], b, b + F(VL), even0, even1);
     const int plain = bias == NULL && t->activation == FC_EPILOGUE_NONE;
     const F(v) bias0 = F(load_bias)(bias, columns);
     FC_UNROLL
@@ -137,3 +138,52 @@ static void F(row)(const fc_tile *t, const void *a, const void *b_, const ptrdif
     for (; j < columns; j += F(VL))
         F(row_strip)(1, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, (int)FC_MIN(F(VL), columns - j), c + j);
 }
+
+/* The tile with the roles exchanged. The rows of A are one pointer and constants. */
+FC_INLINE void F(lanes_fixed)(const int rows, const int vectors, const fc_lanes *t, const T *a, const T *bias,
+                              const void *const *b, T *c) {
+    const T *row[FC_MR];
+    F(v) even0[FC_MR], even1[FC_MR], odd0[FC_MR], odd1[FC_MR];
+    FC_UNROLL
+    for (int i = 0; i < rows; i++) {
+        row[i] = a + i;
+        even0[i] = even1[i] = odd0[i] = odd1[i] = F(zero)();
+    }
+    const T *const b0 = b[0], *const b1 = vectors > 1 ? b[1] : b[0];
+    const ptrdiff_t *term = t->b_term, *const end = term + t->terms, step = t->a_term;
+    ptrdiff_t at = 0;
+    for (; end - term >= 2; term += 2, at += 2 * step) {
+        F(add_term)(rows, vectors, row, at, b0 + term[0], b1 + term[0], even0, even1);
+        F(add_term)(rows, vectors, row, at + step, b0 + term[1], b1 + term[1], odd0, odd1);
+    }
+    if (term != end) F(add_term)(rows, vectors, row, at, b0 + term[0], b1 + term[0], even0, even1);
+    const int plain = bias == NULL && t->activation == FC_EPILOGUE_NONE;
+    const fc_tile how = {.accumulate = t->accumulate, .activation = t->activation};
+    FC_UNROLL
+    for (int i = 0; i < rows; i++) {
+        const F(v) x = F(set1)(bias == NULL ? (T)-0.0 : bias[i]);
+        F(finish)(&how, F(add)(even0[i], odd0[i]), plain, x, F(VL), c + i * t->c_row);
+        if (vectors > 1) F(finish)(&how, F(add)(even1[i], odd1[i]), plain, x, F(VL), c + i * t->c_row + F(VL));
+    }
+}
+
+#define FC_LANES_ROWS(rows)                                               \
+    case rows:                                                            \
+        if (vectors > 1) F(lanes_fixed)(rows, 2, t, a, bias, b, c);       \
+        else F(lanes_fixed)(rows, 1, t, a, bias, b, c);                   \
+        break;
+
+static void F(tile_lanes)(const fc_lanes *t, int rows, const void *a, const void *bias, int vectors,
+                          const void *const *b, void *c) {
+    switch (rows) {
+        FC_LANES_ROWS(1) FC_LANES_ROWS(2) FC_LANES_ROWS(3)
+#if FC_MR >= 6
+        FC_LANES_ROWS(4) FC_LANES_ROWS(5) FC_LANES_ROWS(6)
+#endif
+#if FC_MR >= 7
+        FC_LANES_ROWS(7)
+#endif
+        default: break;
+    }
+}
+#undef FC_LANES_ROWS

@@ -35,3 +35,19 @@ static void F(row)(const fc_tile *t, const void *a_, const void *b_, const ptrdi
         c[j] = F(epilogue)(sum, t->activation);
     }
 }
+
+static void F(tile_lanes)(const fc_lanes *t, int rows, const void *a_, const void *bias_, int vectors,
+                          const void *const *b, void *c) {
+    const T *a = a_, *bias = bias_;
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < vectors * t->lanes; j++) {
+            const T *lane = (const T *)b[j / t->lanes] + j % t->lanes;
+            T *to = (T *)c + i * t->c_row + j;
+            T chain[2] = {0, 0};
+            for (int64_t l = 0; l < t->terms; l++) chain[l % 2] += a[l * t->a_term + i] * lane[t->b_term[l]];
+            T sum = chain[0] + chain[1];
+            if (t->accumulate) sum += *to;
+            if (bias != NULL) sum += bias[i];
+            *to = F(epilogue)(sum, t->activation);
+        }
+}

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The pooling kernels over the vector vocabulary, vectors along channels; see pool.h for the contracts. */
-FC_INLINE F(v) F(load_some)(const T *p, int n) { return n == F(VL) ? F(load)(p) : F(load_n)(p, n); }
-
-FC_INLINE void F(store_some)(T *p, F(v) a, int n) {
-    if (n == F(VL)) F(store)(p, a);
-    else F(store_n)(p, a, n);
-}
-
 /* Channels are taken four vectors at a time, then one, then what is left: several vectors hide latencies, and a pixel's
  * lines are read side by side. */
 enum { F(WIDE) = 4 };

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Convolution with a handful of filters. As columns of a tile, 6 filters leave 10 of 16 lanes idle, so that here the
+ * lanes are pixels and the filters are rows. The image is packed in planes, one a channel, of lines with their borders:
+ *
+ *     plane c   line 0   | 0 0 x x x x x x 0 0 |       pitch = columns + what the window hangs over
+ *               line 1   | 0 0 x x x x x x 0 0 |
+ *
+ * The pixels that tap (r, s) of channel c meets, for all outputs of the block, are then one run of memory, which begins
+ * at  c*plane + r*pitch + s  and goes on over the ends of lines: outputs `pitch` apart are neighbours in the column, and
+ * the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines does,
+ * vectors end with lines; then the rows of the kernel that meet only the border are left out, which are half of them in
+ * the gradient of the input of a 14x14 image and a 5x5 kernel. A stride cuts lines and columns into phases, l mod stride,
+ * each a plane of its own, so that lanes are adjacent with any stride.
+ *
+ *   tasks     group x image x block of output lines x block of output columns     in parallel
+ *     passes    channels, or rows of a large kernel: see fc_split_reduction       always in the same order
+ *               pack the planes
+ *       vectors   two vectors of pixels
+ *         tiles     up to MR filters, spread evenly
+ *     results, [filter][pixel] in scratch memory, are copied to y */
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+#include "../base/threads.h"
+#include "activation.h"
+#include "blocking.h"
+#include "conv2d_algorithms.h"
+#include "direct.h"
+#include "explain.h"
+#include "few_filters.h"
+
+/* Elements of the packed planes and of the results of a block: a quarter of a 2 MiB L2 together. */
+enum { INPUT_ELEMENTS = 1 << 16, OUTPUT_ELEMENTS = 1 << 15 };
+
+typedef struct plan {
+    const fc_direct *d;
+    const fc_kernels *kernels;
+    fc_dtype dtype;
+    size_t size; /* of an element */
+    fc_window window;
+    fc_array x;
+    fc_passes passes;
+    int64_t over_h, over_w; /* lines and columns of a phase that windows hang over a block's outputs */
+    int64_t rows, columns;  /* of a block's outputs, at most */
+    int64_t row_blocks, column_blocks;
+    int64_t pitch, phase, plane; /* from line to line, from phase to phase, from channel to channel */
+    int64_t line_vectors;        /* vectors end with lines, so many a line; 0: they go on */
+    int64_t lanes;               /* from filter to filter in the results */
+    char *scratch;               /* weights, then, in bytes from the start: */
+    size_t bias_at, term_at, workers_at, worker_bytes, output_at;
+} plan;
+
+/* One pass: rows [r, r + rows) of the kernel, channels [c, c + channels); terms in the order r, c, s. */
+typedef struct pass {
+    int64_t r, rows, c, channels, terms_before;
+} pass;
+
+static pass pass_at(const plan *pl, int64_t index) {
+    const fc_passes *split = &pl->passes;
+    pass ps = {.r = index / split->channel_blocks * split->rows, .c = index % split->channel_blocks * split->channels};
+    ps.rows = FC_MIN(split->rows, pl->window.r - ps.r);
+    ps.channels = FC_MIN(split->channels, pl->d->c - ps.c);
+    ps.terms_before = (ps.r * pl->d->c + ps.rows * ps.c) * pl->window.s;
+    return ps;
+}
+
+static int64_t pass_count(const plan *pl) { return pl->passes.row_blocks * pl->passes.channel_blocks; }
+
+static int64_t term_count(const plan *pl) { return pl->window.r * pl->window.s * pl->d->c; }
+
+/* ---------------------------------------------------------------- planning */
+
+/* Vectors that the outputs of a block need if they go on over the ends of lines. */
+static int64_t joined_vectors(int64_t rows, int64_t pitch, int64_t columns, int64_t vl) {
+    return fc_ceil_div((rows - 1) * pitch + columns, vl);
+}
+
+/* Vectors times rows of the kernel that the outputs of an image take if vectors end with lines. */
+static int64_t separate_work(const fc_window *w, int64_t columns, int64_t vl) {
+    const int64_t top = FC_MAX(0, w->top);
+    const int64_t bottom = FC_MAX(0, (w->p - 1) * w->stride_h + (w->r - 1) * w->dilation_h - w->top - (w->h - 1));
+    const int64_t skipped = (top * top + bottom * bottom) / (2 * w->stride_h * w->dilation_h); /* about */
+    return fc_ceil_div(columns, vl) * FC_MAX(w->p, w->p * w->r - skipped);
+}
+
+/* Whether vectors end with lines. It decides which products with border zeros are made, so it knows the image alone. */
+static int ends_with_lines(const fc_window *w, int64_t over_w, int64_t columns, int64_t vl) {
+    return separate_work(w, columns, vl) <= joined_vectors(w->p, columns + over_w, columns, vl) * w->r;
+}
+
+static int fits(const plan *pl, int64_t rows, int64_t columns) {
+    const fc_window *w = &pl->window;
+    const double phase = (double)(rows + pl->over_h) * (double)(columns + pl->over_w);
+    const double input = phase * (double)(w->stride_h * w->stride_w) * (double)pl->passes.channels;
+    const int64_t vl = pl->kernels->vl;
+    const double output = (double)(pl->d->k * rows) * (double)(fc_ceil_div(columns + pl->over_w, vl) * vl);
+    return input <= INPUT_ELEMENTS && output <= OUTPUT_ELEMENTS;
+}
+
+/* Two vectors of an odd number a line may be of two lines, and make the products with border zeros of both: such pairs
+ * are never cut, whatever the number of threads. */
+static int64_t whole_pairs(const plan *pl, int64_t rows) { return pl->line_vectors % 2 == 0 ? rows : (rows + 1) / 2 * 2; }
+
+/* Lines of a block, at most: as many as fit. */
+static int64_t rows_that_fit(const plan *pl) {
+    int64_t rows = pl->window.p;
+    while (rows > 1 && !fits(pl, whole_pairs(pl, rows), pl->columns)) rows = (rows + 1) / 2;
+    return rows == 1 ? 1 : whole_pairs(pl, rows);
+}
+
+/* Whole lines if possible, as many as fit; fewer where there would be too few tasks. Returns 0 if nothing fits. */
+static int plan_blocks(plan *pl, int threads) {
+    const fc_window *w = &pl->window;
+    const int64_t least = 2 * pl->kernels->vl;
+    pl->columns = w->q;
+    while (!fits(pl, 1, pl->columns)) {
+        if (pl->columns <= least) return 0;
+        pl->columns = FC_MAX(least, fc_ceil_div(pl->columns, 2 * least) * least);
+    }
+    pl->column_blocks = fc_ceil_div(w->q, pl->columns);
+    if (ends_with_lines(w, pl->over_w, pl->columns, pl->kernels->vl))
+        pl->line_vectors = fc_ceil_div(pl->columns, pl->kernels->vl);
+    const int64_t most = rows_that_fit(pl), others = pl->d->groups * pl->d->n * pl->column_blocks;
+    const int64_t wanted = threads == 1 ? 1 : fc_ceil_div(threads * FC_TASKS_PER_THREAD, others);
+    pl->row_blocks = FC_MAX(fc_ceil_div(w->p, most), FC_MIN(wanted, w->p));
+    pl->rows = FC_MIN(most, whole_pairs(pl, fc_ceil_div(w->p, pl->row_blocks)));
+    pl->row_blocks = fc_ceil_div(w->p, pl->rows);
+    return 1;
+}
+
+static void lay_out_block(plan *pl) {
+    const fc_window *w = &pl->window;
+    const int64_t vl = pl->kernels->vl, line = FC_CACHE_LINE / (int64_t)pl->size;
+    pl->pitch = pl->columns + pl->over_w;
+    pl->phase = (pl->rows + pl->over_h) * pl->pitch;
+    pl->plane = fc_ceil_div(pl->phase * w->stride_h * w->stride_w, line) * line;
+    if (pl->plane * (int64_t)pl->size % 2048 == 0) pl->plane += line; /* planes share sets of L1 no more */
+    pl->lanes = pl->line_vectors > 0 ? pl->rows * pl->line_vectors * vl
+                                     : joined_vectors(pl->rows, pl->pitch, pl->columns, vl) * vl;
+}
+
+static void lay_out_scratch(plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    const size_t k = (size_t)(d->groups * d->k), terms = (size_t)term_count(pl);
+    pl->bias_at = FC_ALIGN_UP(terms * k * pl->size);
+    pl->term_at = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : k * pl->size);
+    pl->workers_at = pl->term_at + FC_ALIGN_UP(terms * sizeof(ptrdiff_t));
+    /* the last vector may read over the end of the last plane */
+    pl->output_at = FC_ALIGN_UP((size_t)(pl->passes.channels * pl->plane + pl->kernels->vl) * pl->size);
+    pl->worker_bytes = pl->output_at + FC_ALIGN_UP((size_t)(d->k * pl->lanes) * pl->size);
+    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
+}
+
+/* Returns the number of threads, or 0 if a block would take too much memory. */
+static int make_plan(plan *pl, const fc_direct *d) {
+    *pl = (plan){.d = d, .dtype = d->y.dtype, .window = d->window, .x = d->x};
+    pl->kernels = fc_kernels_for(pl->dtype);
+    pl->size = (size_t)pl->kernels->element_size;
+    fc_drop_unread(&pl->window, &pl->x);
+    const fc_window *w = &pl->window;
+    pl->passes = fc_split_reduction(w->r, w->s, d->c);
+    pl->over_h = (pl->passes.rows - 1) * w->dilation_h / w->stride_h;
+    pl->over_w = (w->s - 1) * w->dilation_w / w->stride_w;
+    const double work = (double)(d->n * w->p) * (double)(w->q * w->r * w->s) * (double)d->c * (double)(d->k * d->groups);
+    const int threads = fc_threads_for(INT32_MAX, work);
+    if (!plan_blocks(pl, threads)) return 0;
+    lay_out_block(pl);
+    return (int)FC_MIN(threads, d->groups * d->n * pl->row_blocks * pl->column_blocks);
+}
+
+/* ---------------------------------------------------------------- packing */
+
+/* The weights of a pass, [term][filter]. */
+static void pack_weights(const plan *pl, int64_t group, const pass *ps) {
+    const fc_direct *d = pl->d;
+    const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
+    const int64_t *stride = d->weight.stride, k = d->k;
+    const int64_t from = group * d->weight_group + ps->r * stride[0] + ps->c * stride[2];
+    const char *src = (const char *)d->weight.data + from * (int64_t)fc_dtype_size(d->weight.dtype);
+    char *dst = pl->scratch + (size_t)((group * term_count(pl) + ps->terms_before) * k) * pl->size;
+    const int64_t s = pl->window.s, size = (int64_t)fc_dtype_size(d->weight.dtype);
+    for (int64_t r = 0; r < ps->rows; r++, src += stride[0] * size, dst += (size_t)(ps->channels * s * k) * pl->size)
+        if (ps->channels < s) /* the longer side in one copy */
+            for (int64_t c = 0; c < ps->channels; c++)
+                fc_copy_as(&reader, s, k, src + c * stride[2] * size, stride[1], stride[3],
+                           dst + (size_t)(c * s * k) * pl->size, k, 1);
+        else
+            for (int64_t i = 0; i < s; i++)
+                fc_copy_as(&reader, ps->channels, k, src + i * stride[1] * size, stride[2], stride[3],
+                           dst + (size_t)(i * k) * pl->size, s * k, 1);
+}
+
+/* Where the terms of a pass lie in the packed planes. */
+static void place_terms(const plan *pl, const pass *ps, ptrdiff_t *term) {
+    const fc_window *w = &pl->window;
+    for (int64_t r = 0; r < ps->rows; r++) {
+        const int64_t line = r * w->dilation_h;
+        ptrdiff_t at = line % w->stride_h * w->stride_w * pl->phase + line / w->stride_h * pl->pitch;
+        for (int64_t c = 0; c < ps->channels; c++, at += pl->plane)
+            for (int64_t s = 0, column = 0; s < w->s; s++, column += w->dilation_w)
+                *term++ = at + column % w->stride_w * pl->phase + column / w->stride_w;
+    }
+}
+
+/* What all tasks read: weights, bias, terms. */
+static void pack_shared(const plan *pl) {
+    const fc_direct *d = pl->d;
+    const int64_t passes = pass_count(pl);
+    for (int64_t i = 0; i < passes; i++) {
+        const pass ps = pass_at(pl, i);
+        place_terms(pl, &ps, (ptrdiff_t *)(void *)(pl->scratch + pl->term_at) + ps.terms_before);
+        for (int64_t group = 0; group < d->groups; group++) pack_weights(pl, group, &ps);
+    }
+    if (d->bias == NULL) return;
+    const fc_reader reader = {.array = *d->bias, .to = pl->dtype, .kernels = pl->kernels};
+    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], pl->scratch + pl->bias_at, 0, 1);
+}
+
+/* ---------------------------------------------------------------- one task */
+
+typedef struct task {
+    const plan *pl;
+    int64_t group, n, p, rows, q, columns;
+    char *input, *output;
+} task;
+
+static task task_at(const plan *pl, int64_t index, int worker) {
+    task t = {.pl = pl};
+    t.q = index % pl->column_blocks * pl->columns;
+    index /= pl->column_blocks;
+    t.p = index % pl->row_blocks * pl->rows;
+    index /= pl->row_blocks;
+    t.n = index % pl->d->n;
+    t.group = index / pl->d->n;
+    t.rows = FC_MIN(pl->rows, pl->window.p - t.p);
+    t.columns = FC_MIN(pl->columns, pl->window.q - t.q);
+    t.input = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+    t.output = t.input + pl->output_at;
+    return t;
+}
+
+/* Pixels of an axis [from, from + count*step), every step-th, of which [*lo, *hi) are inside an image of `size`. */
+static void clip(int64_t from, int64_t step, int64_t count, int64_t size, int64_t *lo, int64_t *hi) {
+    *lo = from < 0 ? FC_MIN(count, (-from + step - 1) / step) : 0;
+    *hi = from < size ? FC_MIN(count, (size - 1 - from) / step + 1) : 0;
+    *hi = FC_MAX(*lo, *hi);
+}
+
+/* One phase of the planes, which begins with pixel (line, column) of the image. */
+static void pack_phase(const task *t, const pass *ps, int64_t line, int64_t column, char *dst) {
+    const plan *pl = t->pl;
+    const fc_window *w = &pl->window;
+    const int64_t *stride = pl->x.stride;
+    const fc_reader reader = {.array = pl->x, .to = pl->dtype, .kernels = pl->kernels};
+    const int64_t columns = t->columns + pl->over_w;
+    int64_t first, end, lo, hi;
+    clip(line, w->stride_h, t->rows + pl->over_h, w->h, &first, &end);
+    clip(column, w->stride_w, columns, w->w, &lo, &hi);
+    if (first == end || lo == hi) return;
+    int64_t lines = end - first, pixels = hi - lo;
+    const int64_t step = w->stride_w * stride[2], line_step = w->stride_h * stride[1];
+    if (pixels == pl->pitch && line_step == pixels * step) pixels *= lines, lines = 1; /* one unbroken run */
+    const int64_t at = t->group * pl->d->x_group + t->n * stride[0] + ps->c * stride[3] + line * stride[1] +
+                       column * stride[2] + first * line_step + lo * step;
+    const int64_t size = (int64_t)fc_dtype_size(pl->x.dtype);
+    const char *src = (const char *)pl->x.data + at * size;
+    dst += (size_t)(first * pl->pitch + lo) * pl->size;
+    for (int64_t i = 0; i < lines; i++, src += line_step * size, dst += (size_t)pl->pitch * pl->size)
+        fc_copy_as(&reader, pixels, ps->channels, src, step, stride[3], dst, 1, pl->plane);
+}
+
+static void pack_planes(const task *t, const pass *ps) {
+    const plan *pl = t->pl;
+    const fc_window *w = &pl->window;
+    const int64_t line = t->p * w->stride_h - w->top + ps->r * w->dilation_h, column = t->q * w->stride_w - w->left;
+    const int64_t last_line = line + w->stride_h * (t->rows + pl->over_h) - 1;
+    const int64_t last_column = column + w->stride_w * (t->columns + pl->over_w) - 1;
+    if (line < 0 || column < 0 || last_line >= w->h || last_column >= w->w) /* the border, with one call */
+        memset(t->input, 0, (size_t)(ps->channels * pl->plane) * pl->size);
+    for (int64_t i = 0; i < w->stride_h; i++)
+        for (int64_t j = 0; j < w->stride_w; j++)
+            pack_phase(t, ps, line + i, column + j, t->input + (size_t)((i * w->stride_w + j) * pl->phase) * pl->size);
+}
+
+/* The rows of a pass that meet the image from any of the lines `first` to `last` of the block; at least one row. */
+static void rows_met(const task *t, const pass *ps, int64_t first, int64_t last, int64_t *from, int64_t *end) {
+    const fc_window *w = &t->pl->window;
+    const int64_t top = w->top - (t->p + last) * w->stride_h - ps->r * w->dilation_h; /* lines above the image */
+    const int64_t below = w->h + w->top - (t->p + first) * w->stride_h - ps->r * w->dilation_h; /* lines to its end */
+    *from = top > 0 ? FC_MIN(ps->rows - 1, fc_ceil_div(top, w->dilation_h)) : 0;
+    *end = below >= ps->rows * w->dilation_h ? ps->rows : below > 0 ? fc_ceil_div(below, w->dilation_h) : 0;
+    *end = FC_MAX(*end, *from + 1);
+}
+
+/* One or two vectors from vector v on, all filters; terms of the rows [from, end) of the kernel. */
+static void multiply_vectors(const task *t, const pass *ps, fc_lanes *tile, int64_t v, int vectors,
+                             const void *const *b, int64_t from, int64_t end, int last) {
+    const plan *pl = t->pl;
+    const fc_direct *d = pl->d;
+    const int64_t row_terms = ps->channels * pl->window.s, skipped = ps->terms_before + from * row_terms;
+    const char *weights = pl->scratch + (size_t)((t->group * term_count(pl) + skipped) * d->k) * pl->size;
+    const char *bias = last && d->bias != NULL ? pl->scratch + pl->bias_at + (size_t)(t->group * d->k) * pl->size : NULL;
+    const int64_t tiles = fc_ceil_div(d->k, pl->kernels->mr);
+    tile->b_term = (const ptrdiff_t *)(const void *)(pl->scratch + pl->term_at) + skipped;
+    tile->terms = (end - from) * row_terms;
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t k = i * d->k / tiles, to = (i + 1) * d->k / tiles;
+        pl->kernels->tile_lanes(tile, (int)(to - k), weights + (size_t)k * pl->size,
+                                bias == NULL ? NULL : bias + (size_t)k * pl->size, vectors, b,
+                                t->output + (size_t)(k * pl->lanes + v * pl->kernels->vl) * pl->size);
+    }
+}
+
+/* No division here: there is one vector or two for a line, and their arithmetic takes a hundred cycles. */
+static void multiply_pass(const task *t, const pass *ps, fc_lanes *tile, int last) {
+    const plan *pl = t->pl;
+    const int64_t each = pl->line_vectors, vl = pl->kernels->vl;
+    const int64_t count = each > 0 ? t->rows * each : joined_vectors(t->rows, pl->pitch, t->columns, vl);
+    int64_t line = 0, place = 0; /* of the next vector: its line, and the vectors before it in the line */
+    for (int64_t v = 0; v < count; v += 2) {
+        const int vectors = v + 1 < count ? 2 : 1;
+        const int64_t first = line;
+        int64_t from = 0, end = ps->rows, final = line;
+        const void *b[2];
+        for (int i = 0; i < vectors; i++) {
+            final = line;
+            b[i] = t->input + (size_t)(line * pl->pitch + place * vl) * pl->size;
+            if (++place == each) place = 0, line++;
+        }
+        if (each > 0) rows_met(t, ps, first, final, &from, &end);
+        multiply_vectors(t, ps, tile, v, vectors, b, from, end, last);
+    }
+}
+
+/* Activations by library functions, then to y: the results of a line are adjacent, a line of filters apart. */
+static void finish_results(const task *t) {
+    const plan *pl = t->pl;
+    const fc_direct *d = pl->d;
+    const int64_t *stride = d->y.stride, size = (int64_t)pl->size;
+    const int64_t pitch = pl->line_vectors > 0 ? pl->line_vectors * pl->kernels->vl : pl->pitch;
+    int64_t lines = t->rows, pixels = t->columns;
+    if (pixels == pitch && stride[1] == pixels * stride[2]) pixels *= lines, lines = 1;
+    char *y = (char *)d->y.data +
+              (t->group * d->y_group + t->n * stride[0] + t->p * stride[1] + t->q * stride[2]) * size;
+    for (int64_t i = 0; i < lines; i++, y += stride[1] * size) {
+        char *results = t->output + i * pitch * size;
+        if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+            for (int64_t k = 0; k < d->k; k++)
+                fc_activate_row(d->activation, pl->dtype, pixels, results + k * pl->lanes * size, 1);
+        pl->kernels->copy(pixels, d->k, results, 1, pl->lanes, y, stride[2], stride[3]);
+    }
+}
+
+static void run_task(void *context, int64_t index, int worker) {
+    const plan *pl = context;
+    const task t = task_at(pl, index, worker);
+    const int64_t passes = pass_count(pl);
+    for (int64_t i = 0; i < passes; i++) {
+        const pass ps = pass_at(pl, i);
+        const int last = i == passes - 1;
+        fc_lanes tile = {.a_term = pl->d->k, .c_row = pl->lanes, .lanes = pl->kernels->vl, .accumulate = i > 0};
+        if (last) tile.activation = fc_epilogue_of(pl->d->activation);
+        pack_planes(&t, &ps);
+        multiply_pass(&t, &ps, &tile, last);
+    }
+    finish_results(&t);
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    const fc_window *w = &pl->window;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double blocks = (double)(d->groups * d->n) * (double)(pl->row_blocks * pl->column_blocks);
+    const double size = (double)pl->size, results = (double)(d->k * pl->lanes) * blocks;
+    const double phase = (double)(pl->rows + pl->over_h) * (double)(pl->columns + pl->over_w);
+    const double planes = phase * (double)(w->stride_h * w->stride_w) * (double)(d->c * pl->passes.row_blocks);
+    fc_tell_kernel(e, "tile_lanes", pl->kernels->mr, 2 * pl->kernels->vl, threads, results * (double)term_count(pl));
+    fc_tell_copy(&e->x, planes * blocks * size, FC_COPY_PLANES);
+    fc_tell_copy(&e->weight, (double)(term_count(pl) * d->k * d->groups) * size, FC_COPY_ORDER);
+    fc_tell_copy(&e->y, results * size, FC_COPY_PLANES);
+    return FC_OK;
+}
+
+static fc_status run(const fc_direct *d) {
+    plan pl;
+    if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
+    const int threads = make_plan(&pl, d);
+    if (threads == 0) return fc_direct_run(d); /* a wide dilation */
+    lay_out_scratch(&pl, threads);
+    if (pl.scratch == NULL) return explain(&pl, threads);
+    pack_shared(&pl);
+    const int64_t tasks = d->groups * d->n * pl.row_blocks * pl.column_blocks;
+    const fc_status status = fc_parallel_for(tasks, threads, run_task, &pl);
+    fc_scratch_give_back(pl.scratch);
+    return status;
+}
+
+/* ---------------------------------------------------------------- entry */
+
+static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                         const fc_array *y, fc_activation activation) {
+    const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);
+    return run(&d);
+}
+
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *grad_x) {
+    return fc_backward_input_by(run, g, grad_y, weight, grad_x);
+}
+
+/* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */
+static fc_window backward_window(const fc_conv2d *g) {
+    return (fc_window){.h = g->p,
+                       .p = fc_ceil_div(g->h, g->stride_h),
+                       .q = fc_ceil_div(g->w, g->stride_w),
+                       .r = fc_ceil_div(g->r, g->stride_h),
+                       .s = fc_ceil_div(g->s, g->stride_w),
+                       .stride_h = 1,
+                       .stride_w = 1,
+                       .dilation_h = g->dilation_h,
+                       .dilation_w = g->dilation_w,
+                       .top = g->r / g->stride_h - 1 - g->pad_top / g->stride_h};
+}
+
+/* The share of lanes that outputs fill, of an image (of a phase of it, in the gradient of the input). */
+static double lane_use(const fc_problem *problem) {
+    const fc_conv2d *g = problem->g;
+    const int64_t vl = fc_kernels_for(problem->dtype)->vl, c = g->c / g->groups;
+    if (problem->operation == FC_BACKWARD_WEIGHT)
+        return (double)(g->r * g->s * c) / (double)(fc_places_of(g->r, g->s, c, (int)vl).vectors * vl);
+    const fc_window w = problem->operation == FC_BACKWARD_INPUT
+                            ? backward_window(g)
+                            : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s, .stride_h = g->stride_h,
+                                          .stride_w = g->stride_w, .dilation_h = g->dilation_h,
+                                          .dilation_w = g->dilation_w, .top = g->pad_top};
+    const int64_t over = (w.s - 1) * w.dilation_w / w.stride_w;
+    const int64_t joined = joined_vectors(w.p, w.q + over, w.q, vl) * w.r, separate = separate_work(&w, w.q, vl);
+    return (double)(w.p * w.q * w.r) / (double)(FC_MIN(joined, separate) * vl);
+}
+
+/* Measured on AVX-512 against the direct algorithm, which uses filters / VL of its lanes: 3x3, 8 filters, 7x7 to 56x56
+ * x1.1 to x2, 4 filters x1.6 to x5, 12 filters x0.7 to x2; 5x5, 28x28x1 -> 6 x5. With a single tap (x0.1 to x2) or 3x3 with
+ * stride 2 (x0.4 to x0.7) turning the image costs more than the arithmetic. */
+static const double WORTHWHILE = 0.8;
+enum { LEAST_TAPS = 8, MOST_WEIGHTS = 1 << 14 };
+
+static const char *refusal(const fc_problem *problem) {
+    const fc_conv2d *g = problem->g;
+    const int64_t filters = (problem->operation == FC_BACKWARD_INPUT ? g->c : g->k) / g->groups;
+    if (problem->operation == FC_BACKWARD_WEIGHT && (g->dilation_h > 1 || g->dilation_w > 1))
+        return "its gradient of the weights needs dilation 1";
+    if (problem->operation == FC_BACKWARD_WEIGHT && filters * (g->c / g->groups) > MOST_WEIGHTS / (g->r * g->s))
+        return "its gradient of the weights is made for few weights";
+    if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < LEAST_TAPS * g->stride_h * g->stride_w)
+        return "it is made for windows of 8 and more taps a phase of the stride";
+    if ((double)filters > WORTHWHILE * lane_use(problem) * fc_kernels_for(problem->dtype)->vl)
+        return "it is made for fewer filters than a vector has numbers";
+    return NULL;
+}
+
+static int preferred(const fc_problem *problem) {
+    (void)problem;
+    return 1;
+}
+
+const fc_conv2d_algorithm fc_few_filters_algorithm = {
+    "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight,
+    "auto takes it for a handful of filters and windows of 8 taps or more: lanes are pixels"};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The two halves of the algorithm for few filters: see conv2d_few_filters.c. */
+#ifndef FC_FEW_FILTERS_H
+#define FC_FEW_FILTERS_H
+
+#include "../include/fastconv.h"
+
+/* How the places of a window are spread over vectors in the gradient of the weights. */
+typedef struct fc_places {
+    int64_t vectors;
+    int interleaved; /* the lines of the window follow one another in memory */
+} fc_places;
+
+fc_places fc_places_of(int64_t r, int64_t s, int64_t c, int vl);
+
+fc_status fc_few_filters_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                         const fc_array *grad_weight);
+
+#endif
