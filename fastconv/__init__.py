@@ -11,6 +11,7 @@ import importlib
 
 from fastconv import _load  # noqa: F401  (before anything that computes)
 from fastconv._version import __version__
+from fastconv.explanation import Explanation, explain
 from fastconv.ops import (
     Conv2dGradients,
     LinearGradients,
@@ -48,6 +49,7 @@ _LATE = ("datasets", "layers", "losses", "models", "optimizers")
 
 __all__ = [
     "Conv2dGradients",
+    "Explanation",
     "LinearGradients",
     "__version__",
     "avg_pool2d",
@@ -58,6 +60,7 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_output_shape",
+    "explain",
     "get_include",
     "get_num_threads",
     "get_precision",

@@ -45,6 +45,28 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_status_text(fc_status status)
     const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                                  const char **reason)
+    ctypedef struct fc_copy:
+        double bytes
+        unsigned why
+    ctypedef struct fc_verdict:
+        const char *algorithm
+        const char *reason
+    ctypedef struct fc_explanation:
+        const char *algorithm
+        const char *reason
+        int other_count
+        fc_verdict others[8]
+        const char *isa
+        const char *kernel
+        int tile_rows, tile_columns
+        double multiplications, products
+        fc_copy x, weight, y
+        size_t workspace
+        int threads
+    const char *fc_copy_reason(unsigned why)
+    fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
+                                const fc_array *bias, const fc_array *y, const fc_options *options,
+                                fc_explanation *explanation)
     fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
     fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode)
     fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,

@@ -3,9 +3,9 @@
 # cython: embedsignature=False, freethreading_compatible=True
 """From NumPy arrays to the C library: arrays to pointers, the GIL released, a status to an exception.
 
-No arithmetic, no defaults, no documentation of operations: those are in `ops.py`. A call costs about
-a microsecond, so everything that happens on every call is here in C, and everything that explains an
-error is in `errors.py`, which is called only then.
+No arithmetic and no documentation of operations: that is in `ops.py`, with the signatures once more. A call
+costs about half a microsecond, so everything that happens on every call is here in C, and everything that
+explains an error is in `errors.py`, which is called only then.
 """
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
@@ -15,13 +15,15 @@ from libc.string cimport memset
 
 import numpy as np
 
-from fastconv import errors
+from fastconv import errors, own_type
 
 cnp.import_array()
 
 include "_cython/arguments.pxi"
 include "_cython/convolution.pxi"
+include "_cython/linear.pxi"
 include "_cython/pooling.pxi"
 include "_cython/elementwise.pxi"
+include "_cython/explanation.pxi"
 include "_cython/runtime.pxi"
 include "_cython/door.pxi"

@@ -5,8 +5,6 @@ Every function returns an exception for the caller to raise. Called only when so
 clarity comes before speed here.
 """
 
-import math
-
 import numpy as np
 
 from fastconv.geometry import problem_string
@@ -95,6 +93,26 @@ def wrong_rank(name, shape, least, most):
         hint = "; filters have 4 axes: height, width, channels / groups, filters (NHWC) or filters first (NCHW)"
     counts = str(least) if least == most else f"{least} or {most}"
     return ValueError(f"{name} has shape {shape}, but needs {counts} axes{hint}")
+
+
+def no_axes(name):
+    return ValueError(f"{name} has no axes, but needs at least one: (..., channels)")
+
+
+def not_a_matrix(name, shape):
+    return ValueError(f"{name} has shape {shape}, but needs 2 axes: (C, K)")
+
+
+def unrelated_rows(name, shape, weight_shape):
+    return ValueError(f"{name} has shape {shape}, but weight {weight_shape} is made for {weight_shape[0]} channels")
+
+
+def unrelated_columns(grad_y_shape, weight_shape):
+    return wrong_grad_y(grad_y_shape, (*grad_y_shape[:-1], weight_shape[1]))
+
+
+def unequal_rows(grad_y_shape, x_shape):
+    return ValueError(f"grad_y {grad_y_shape} and x {x_shape} do not have the same number of rows")
 
 
 def wrong_bias(shape, k):
@@ -217,11 +235,6 @@ def wrong_indices_dtype(dtype):
 
 def wrong_indices_shape(shape, expected):
     return ValueError(f"indices has shape {shape}, but grad_y has shape {expected}")
-
-
-def too_many_elements(shape):
-    """Whether 8-byte numbers of this shape cannot be addressed."""
-    return math.prod(max(int(size), 1) for size in shape) > 2**60
 
 
 def unrelated_shapes(x_shape, grad_y_shape, layout):

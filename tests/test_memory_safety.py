@@ -281,6 +281,18 @@ def test_m43_out_must_not_share_memory_with_weights_or_bias():
     fc.conv2d(X, weight, out=buffer[9:57].reshape(X.shape))
 
 
+def test_m43_out_must_not_share_memory_with_an_input_that_is_copied_to_be_read():
+    """A byte-swapped input is copied first: the copy shares nothing, the caller's array does."""
+    out = poisoned(X.shape, np.float32)
+    swapped = out.view(out.dtype.newbyteorder())
+    swapped[...] = X
+    before = swapped.copy()
+    for call in CALLS_ON_AN_IMAGE.values():
+        with pytest.raises(ValueError, match=r"\bout\b"):
+            call(swapped, out)
+        assert same_bits(swapped, before)
+
+
 def test_m43_max_pool2d_backward_out_must_not_share_memory_with_indices():
     indices = np.zeros((1, 4, 4, 6), np.int64)
     out = indices.view(np.float64)

@@ -4,6 +4,7 @@
 import importlib.metadata
 import inspect
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fastconv as fc
+from fastconv import _core
 
 PACKAGE = Path(fc.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
@@ -59,6 +61,19 @@ def test_signatures():
     average = window | {"count_include_pad": None, "divisor_override": None}
     assert average.items() <= parameters(fc.avg_pool2d).items()
     assert average.items() <= parameters(fc.avg_pool2d_backward).items()
+
+
+def test_functions_in_c_have_the_signatures_that_ops_describes():
+    """`ops` describes them in Python and takes them from the extension module."""
+    in_c = {name: known for name, known in vars(fc.ops).items() if known is vars(_core).get(name) and callable(known)}
+    assert {"conv2d", "linear", "max_pool2d", "global_avg_pool2d"} <= in_c.keys()
+    described = {"__name__": "fastconv.ops"}
+    exec((PACKAGE / "ops.py").read_text().replace("@_in_c\n", ""), described)
+    for name, function in in_c.items():
+        assert inspect.signature(function) == inspect.signature(described[name]), name
+        assert function.__doc__ == described[name].__doc__, name
+        assert (function.__module__, function.__qualname__) == ("fastconv.ops", name)
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_keyword_only_arguments_are_refused_by_position():

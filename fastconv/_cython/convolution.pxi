@@ -48,7 +48,7 @@ cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *
     to_pair(stride, "stride", &g.stride_h, &g.stride_w)
     to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
     g.groups = to_int(groups, "groups")
-    mode = to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
+    mode = <fc_padding>to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
     status = fc_conv2d_resolve(g, mode)
     if status == FC_OK and channels * g.groups != g.c:
         raise errors.channel_mismatch(x_name, sizes_tuple(x_sizes, rank), weight_name, sizes_tuple(weight_sizes, 4),
@@ -93,168 +93,221 @@ cdef int check(fc_status status) except -1:
     raise ValueError(fc_status_text(status).decode())
 
 
-cdef cnp.ndarray to_bias(object bias, int64_t k):
+cdef cnp.ndarray to_bias(object bias, int64_t k, fc_array *view, int *number):
+    """The array, its view, and float64 as the type of the result if it has it; None for None."""
+    if bias is None:
+        return None
     cdef cnp.ndarray array = to_array(bias, "bias", False)
     if cnp.PyArray_NDIM(array) != 1 or cnp.PyArray_DIM(array, 0) != k:
         raise errors.wrong_bias(bias.shape, k)
+    view_vector(array, view)
+    if view.dtype == FC_FLOAT64:
+        number[0] = cnp.NPY_FLOAT64
     return array
 
 
-def conv2d(object x, object weight, object bias, object stride, object padding, object dilation, object groups,
-           object layout, object activation, object precision, object algorithm, object out):
+# Below this many multiply-adds (some 10 microseconds) a call keeps the GIL: to give it back and wait for it costs 40 ns
+# alone, and a turn of every other thread where there are some.
+cdef double SMALL_WORK = 1e5
+
+
+cdef bint is_small(const fc_conv2d *g) noexcept:
+    return <double>g.n * g.p * g.q * g.k * g.r * g.s * g.c < SMALL_WORK * g.groups
+
+
+cdef int run_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                     const fc_array *y, const fc_options *options) except -1:
+    cdef fc_status status
+    if is_small(g):
+        status = fc_conv2d_forward(g, x, weight, bias, y, options)
+    else:
+        with nogil:
+            status = fc_conv2d_forward(g, x, weight, bias, y, options)
+    return check(status)
+
+
+def conv2d(object x, object weight, object bias=None, *, object stride=1, object padding=0, object dilation=1,
+           object groups=1, object layout="NHWC", object activation=None, object precision=None,
+           object algorithm="auto", object out=None):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array x_view, weight_view, bias_view, y_view
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
     cdef int64_t y_sizes[4]
-    cdef fc_status status
-    cdef cnp.ndarray bias_array = None
     cdef cnp.ndarray x_array = to_array(x, "x", True), weight_array = to_array(weight, "weight", False)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     cdef int number = result_type(x_array, weight_array)
     array_sizes(weight_array, "weight", 4, 4, weight_sizes)
-    options.activation = to_activation(activation)
-    options.algorithm = to_algorithm(algorithm)
-    options.precision = to_precision(precision)
+    to_options(&options, activation, algorithm, precision)
     resolve(&g, x_sizes, rank, weight_sizes, "x", "weight", stride, padding, dilation, groups, channels_first)
-    if bias is not None:
-        bias_array = to_bias(bias, g.k)
-        view_vector(bias_array, &bias_view)
-        if bias_view.dtype == FC_FLOAT64:
-            number = cnp.NPY_FLOAT64
+    cdef cnp.ndarray bias_array = to_bias(bias, g.k, &bias_view, &number)
     check_algorithm(&g, FC_FORWARD, number, &options, algorithm)
     output_sizes(&g, channels_first, rank, y_sizes)
     cdef cnp.ndarray target = to_result(out, rank, y_sizes, number)
     if out is not None:
-        refuse_overlap(target, x_array, "x")
-        refuse_overlap(target, weight_array, "weight")
-        if bias_array is not None:
-            refuse_overlap(target, bias_array, "bias")
+        refuse_overlaps(target, x, "x", weight, "weight", bias, "bias")
     cdef cnp.ndarray y = walkable(target)
     view_image(x_array, channels_first, &x_view)
     view_filters(weight_array, channels_first, &weight_view)
     view_image(y, channels_first, &y_view)
-    with nogil:
-        status = fc_conv2d_forward(&g, &x_view, &weight_view, NULL if bias_array is None else &bias_view, &y_view,
-                                   &options)
-    check(status)
+    run_forward(&g, &x_view, &weight_view, NULL if bias_array is None else &bias_view, &y_view, &options)
     return deliver(out, target, y)
 
 
 cdef int check_grad_y(cnp.ndarray grad_y, const fc_conv2d *g, bint channels_first, int rank) except -1:
-    cdef int64_t sizes[4]
     cdef int64_t expected[4]
-    cdef int axis
-    cdef bint same = cnp.PyArray_NDIM(grad_y) == rank
     output_sizes(g, channels_first, rank, expected)
-    for axis in range(rank if same else 0):
-        same = same and cnp.PyArray_DIM(grad_y, axis) == expected[axis]
-    if not same:
+    if not has_sizes(grad_y, expected, rank):
         raise errors.wrong_grad_y((<object>grad_y).shape, sizes_tuple(expected, rank))
     return 0
 
 
-def conv2d_backward_input(object grad_y, object weight, object x_shape, object stride, object padding, object dilation,
-                          object groups, object layout, object precision, object algorithm, object out,
-                          object x_name="x_shape"):
+cdef int run_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                            const fc_array *grad_x, const fc_options *options) except -1:
+    cdef fc_status status
+    if is_small(g):
+        status = fc_conv2d_backward_input(g, grad_y, weight, grad_x, options)
+    else:
+        with nogil:
+            status = fc_conv2d_backward_input(g, grad_y, weight, grad_x, options)
+    return check(status)
+
+
+cdef object backward_input(object grad_y, object weight, object x_shape, object stride, object padding, object dilation,
+                           object groups, object layout, object precision, object algorithm, object out,
+                           object x_name):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array grad_y_view, weight_view, grad_x_view
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
-    cdef fc_status status
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray weight_array = to_array(weight, "weight", False)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = to_shape(x_shape, x_name, 3, 4, x_sizes)
     array_sizes(weight_array, "weight", 4, 4, weight_sizes)
-    options.activation = FC_NONE
-    options.algorithm = to_algorithm(algorithm)
-    options.precision = to_precision(precision)
+    to_options(&options, None, algorithm, precision)
     resolve(&g, x_sizes, rank, weight_sizes, x_name, "weight", stride, padding, dilation, groups, channels_first)
     check_grad_y(grad_y_array, &g, channels_first, rank)
     cdef int number = result_type(grad_y_array, weight_array)
     check_algorithm(&g, FC_BACKWARD_INPUT, number, &options, algorithm)
     cdef cnp.ndarray target = to_result(out, rank, x_sizes, number)
     if out is not None:
-        refuse_overlap(target, grad_y_array, "grad_y")
-        refuse_overlap(target, weight_array, "weight")
+        refuse_overlaps(target, grad_y, "grad_y", weight, "weight")
     cdef cnp.ndarray grad_x = walkable(target)
     view_image(grad_y_array, channels_first, &grad_y_view)
     view_filters(weight_array, channels_first, &weight_view)
     view_image(grad_x, channels_first, &grad_x_view)
-    with nogil:
-        status = fc_conv2d_backward_input(&g, &grad_y_view, &weight_view, &grad_x_view, &options)
-    check(status)
+    run_backward_input(&g, &grad_y_view, &weight_view, &grad_x_view, &options)
     return deliver(out, target, grad_x)
 
 
-def conv2d_backward_weight(object grad_y, object x, object weight_shape, object stride, object padding, object dilation,
-                           object groups, object layout, object precision, object algorithm, object out,
-                           object weight_name="weight_shape"):
+def conv2d_backward_input(object grad_y, object weight, object x_shape, *, object stride=1, object padding=0,
+                          object dilation=1, object groups=1, object layout="NHWC", object precision=None,
+                          object algorithm="auto", object out=None):
+    return backward_input(grad_y, weight, x_shape, stride, padding, dilation, groups, layout, precision, algorithm,
+                          out, "x_shape")
+
+
+cdef int run_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                             const fc_array *grad_weight, const fc_options *options) except -1:
+    cdef fc_status status
+    if is_small(g):
+        status = fc_conv2d_backward_weight(g, grad_y, x, grad_weight, options)
+    else:
+        with nogil:
+            status = fc_conv2d_backward_weight(g, grad_y, x, grad_weight, options)
+    return check(status)
+
+
+cdef object backward_weight(object grad_y, object x, object weight_shape, object stride, object padding,
+                            object dilation, object groups, object layout, object precision, object algorithm,
+                            object out, object weight_name):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array grad_y_view, x_view, grad_weight_view
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
-    cdef fc_status status
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray x_array = to_array(x, "x", True)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     to_shape(weight_shape, weight_name, 4, 4, weight_sizes)
-    options.activation = FC_NONE
-    options.algorithm = to_algorithm(algorithm)
-    options.precision = to_precision(precision)
+    to_options(&options, None, algorithm, precision)
     resolve(&g, x_sizes, rank, weight_sizes, "x", weight_name, stride, padding, dilation, groups, channels_first)
     check_grad_y(grad_y_array, &g, channels_first, rank)
     cdef int number = result_type(grad_y_array, x_array)
     check_algorithm(&g, FC_BACKWARD_WEIGHT, number, &options, algorithm)
     cdef cnp.ndarray target = to_result(out, 4, weight_sizes, number)
     if out is not None:
-        refuse_overlap(target, grad_y_array, "grad_y")
-        refuse_overlap(target, x_array, "x")
+        refuse_overlaps(target, grad_y, "grad_y", x, "x")
     cdef cnp.ndarray grad_weight = walkable(target)
     view_image(grad_y_array, channels_first, &grad_y_view)
     view_image(x_array, channels_first, &x_view)
     view_filters(grad_weight, channels_first, &grad_weight_view)
-    with nogil:
-        status = fc_conv2d_backward_weight(&g, &grad_y_view, &x_view, &grad_weight_view, &options)
-    check(status)
+    run_backward_weight(&g, &grad_y_view, &x_view, &grad_weight_view, &options)
     return deliver(out, target, grad_weight)
 
 
-def conv2d_backward_bias(object grad_y, object layout, object out):
-    """dL/dbias (K,) from grad_y; the sum over images and pixels."""
+def conv2d_backward_weight(object grad_y, object x, object weight_shape, *, object stride=1, object padding=0,
+                           object dilation=1, object groups=1, object layout="NHWC", object precision=None,
+                           object algorithm="auto", object out=None):
+    return backward_weight(grad_y, x, weight_shape, stride, padding, dilation, groups, layout, precision, algorithm,
+                           out, "weight_shape")
+
+
+def conv2d_gradients(object grad_y, object x, object weight, object stride, object padding, object dilation,
+                     object groups, object layout, object precision, object algorithm):
+    """The three gradients as a tuple; errors speak of x and weight, not of their shapes."""
+    if not isinstance(x, ndarray):
+        raise errors.not_an_array("x", x)
+    if not isinstance(weight, ndarray):
+        raise errors.not_an_array("weight", weight)
+    return (
+        backward_input(grad_y, weight, x.shape, stride, padding, dilation, groups, layout, precision, algorithm, None,
+                       "x"),
+        backward_weight(grad_y, x, weight.shape, stride, padding, dilation, groups, layout, precision, algorithm, None,
+                        "weight"),
+        conv2d_backward_bias(grad_y, layout=layout),
+    )
+
+
+cdef object backward_bias(object grad_y, const int64_t *sizes, const fc_array *grad_y_view, int number, object out):
+    """`sizes`: n, p, q, k."""
     cdef fc_conv2d g
-    cdef fc_array grad_y_view, grad_bias_view
-    cdef int64_t sizes[4]
-    cdef int64_t k
+    cdef fc_array grad_bias_view
     cdef fc_status status
-    cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
-    cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = array_sizes(grad_y_array, "grad_y", 3, 4, sizes)
     memset(&g, 0, sizeof(g))
-    image_sizes(sizes, channels_first, rank, &g.n, &g.p, &g.q, &g.k)
+    g.n, g.p, g.q, g.k = sizes[0], sizes[1], sizes[2], sizes[3]
     if g.p < 1 or g.q < 1 or g.k < 1:
-        raise errors.empty_grad_y((<object>grad_y_array).shape)
-    k = g.k
-    cdef cnp.ndarray target = to_result(out, 1, &k, cnp.PyArray_TYPE(grad_y_array))
+        raise errors.empty_grad_y(grad_y.shape)
+    cdef cnp.ndarray target = to_result(out, 1, &g.k, number)
     if out is not None:
-        refuse_overlap(target, grad_y_array, "grad_y")
+        refuse_overlaps(target, grad_y, "grad_y")
     cdef cnp.ndarray grad_bias = walkable(target)
-    view_image(grad_y_array, channels_first, &grad_y_view)
     view_vector(grad_bias, &grad_bias_view)
     with nogil:
-        status = fc_conv2d_backward_bias(&g, &grad_y_view, &grad_bias_view)
+        status = fc_conv2d_backward_bias(&g, grad_y_view, &grad_bias_view)
     check(status)
     return deliver(out, target, grad_bias)
 
 
-def conv2d_output_shape(object x_shape, object weight_shape, object stride, object padding, object dilation,
-                        object groups, object layout):
+def conv2d_backward_bias(object grad_y, *, object layout="NHWC", object out=None):
+    cdef fc_array view
+    cdef int64_t sizes[4]
+    cdef int64_t named[4]
+    cdef cnp.ndarray array = to_array(grad_y, "grad_y", False)
+    cdef bint channels_first = to_channels_first(layout)
+    cdef int rank = array_sizes(array, "grad_y", 3, 4, sizes)
+    image_sizes(sizes, channels_first, rank, &named[0], &named[1], &named[2], &named[3])
+    view_image(array, channels_first, &view)
+    return backward_bias(grad_y, named, &view, cnp.PyArray_TYPE(array), out)
+
+
+def conv2d_output_shape(object x_shape, object weight_shape, *, object stride=1, object padding=0, object dilation=1,
+                        object groups=1, object layout="NHWC"):
     cdef fc_conv2d g
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]

@@ -12,6 +12,9 @@ cdef extern from "isa/dispatch.h" nogil:
     enum:
         FC_PEAK_CHAINS
 
+cdef extern from "base/scratch.h" nogil:
+    size_t fc_scratch_kept()
+
 cdef extern from "time.h" nogil:
     cdef struct timespec:
         long tv_sec
@@ -38,6 +41,11 @@ def kernel_table(object isa):
             table[f"{fc_kernel_name(k).decode()}_{suffix}"] = isa if own else "reference"
         k += 1
     return table
+
+
+def scratch_kept():
+    """Bytes of scratch memory that the calling thread keeps: what its largest call since clear_cache took."""
+    return fc_scratch_kept()
 
 
 cdef double now() noexcept nogil:

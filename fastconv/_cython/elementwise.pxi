@@ -19,7 +19,7 @@ cdef inline fc_dtype dtype_number(int number) noexcept nogil:
 
 def activation_backward(object activation, object grad_y, object y, object out):
     """out = grad_y times the slope at the result y. False where the arrays do not suit; nothing is written then."""
-    cdef fc_activation kind = to_activation(activation)
+    cdef fc_activation kind = <fc_activation>to_activation(activation)
     cdef int number = compute_type(y)
     cdef fc_status status
     if number < 0 or not (is_plain(grad_y, number) and is_plain(y, number) and is_plain(out, number)):

@@ -54,7 +54,7 @@ def set_thread_isa(int index):
 
 
 def set_precision(object name):
-    fc_set_precision(to_precision(name))
+    fc_set_precision(<fc_precision>to_precision(name))
 
 
 def get_precision():
@@ -64,7 +64,7 @@ def get_precision():
 def set_thread_precision(object name):
     """Set the precision of the calling thread (None: follow the process) and return the former one."""
     cdef int before = fc_get_thread_precision()
-    fc_set_thread_precision(to_precision(name))
+    fc_set_thread_precision(<fc_precision>to_precision(name))
     return errors.PRECISIONS[before - 1] if before > 0 else None
 
 

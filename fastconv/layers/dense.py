@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The fully connected layer."""
 
-import numpy as np
-
-from fastconv import _core, ops
+from fastconv import ops
 from fastconv.arguments import boolean, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import (
@@ -14,8 +12,6 @@ from fastconv.layers.activation import (
     softmax,
 )
 from fastconv.layers.base import Layer
-
-POINT = (1, 0, 1, 1, "NHWC")  # stride, padding, dilation, groups, layout of a dense layer as a convolution
 
 
 class Dense(Layer):
@@ -69,52 +65,14 @@ class Dense(Layer):
         activation = self.activation if self.activation in FUSED else None
         if training:
             self._x = x
-        if not training or self.workspace is None or x.ndim != 2:
-            out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if training else None
-            return ops.linear(x, weight, bias, activation=activation, out=out)
-        y = self.buffer("y", (len(x), self.units), x.dtype)
-        images, result = self._as_images("x", x), self._as_images("y", y)
-        _core.conv2d(images, self._as_filter("w", weight), bias, *POINT, activation, None, "auto", result)
-        return y
+        out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if training else None
+        return ops.linear(x, weight, bias, activation=activation, out=out)
 
     def logits_backward(self, grad_logits):
         x, weight = self._x, self.parameters["weight"]
-        if self.workspace is None or x.ndim != 2:
-            return self._logits_backward(grad_logits, x, weight)
-        images, grad = self._as_images("x", x), self._as_images("g", grad_logits)
-        gradients = self._as_filter("gw", self.gradients["weight"])
-        _core.conv2d_backward_weight(grad, images, gradients.shape, *POINT, None, "auto", gradients)
-        if self.bias:
-            _core.conv2d_backward_bias(grad, "NHWC", self.gradients["bias"])
-        if not self.needs_input_gradient:
-            return None
-        out = self.gradient_buffer(x.shape, grad_logits.dtype)
-        filters, result = self._as_filter("w", weight), self._as_images("gx", out)
-        _core.conv2d_backward_input(grad, filters, images.shape, *POINT, None, "auto", result)
-        return out
-
-    def _logits_backward(self, grad_logits, x, weight):
         ops.linear_backward_weight(grad_logits, x, out=self.gradients["weight"])
         if self.bias:
             ops.linear_backward_bias(grad_logits, out=self.gradients["bias"])
         if not self.needs_input_gradient:
             return None
         return ops.linear_backward_input(grad_logits, weight, out=self.gradient_buffer(x.shape, grad_logits.dtype))
-
-    # In a training step most arrays are the objects of the step before: their views are made once.
-
-    def _as_images(self, name, rows):
-        """(N, C) as images of one pixel (N, 1, 1, C)."""
-        views = self.__dict__.setdefault("_views", {})  # name to (array, view)
-        last = views.get(name)
-        if last is None or last[0] is not rows:
-            last = views[name] = rows, rows[:, np.newaxis, np.newaxis, :]
-        return last[1]
-
-    def _as_filter(self, name, matrix):
-        """(C, K) as filters of one pixel (1, 1, C, K)."""
-        views = self.__dict__.setdefault("_views", {})
-        last = views.get(name)
-        if last is None or last[0] is not matrix:
-            last = views[name] = matrix, matrix[np.newaxis, np.newaxis]
-        return last[1]

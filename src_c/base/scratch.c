@@ -13,6 +13,7 @@ typedef struct cache {
     void *block;
     size_t bytes;
     int taken; /* a signal handler that runs during a call may call again: it gets a block of its own */
+    size_t *most; /* requests are noted here instead of met */
 } cache;
 
 static _Thread_local cache mine;
@@ -33,7 +34,15 @@ void fc_clear_cache(void) {
     mine.bytes = 0;
 }
 
+void fc_scratch_measure(size_t *most) { mine.most = most; }
+
+size_t fc_scratch_kept(void) { return mine.bytes; }
+
 void *fc_scratch_take(size_t bytes) {
+    if (mine.most != NULL) {
+        if (*mine.most < bytes) *mine.most = bytes;
+        return NULL;
+    }
     bytes = bytes == 0 ? FC_CACHE_LINE : FC_ALIGN_UP(bytes);
     if (mine.taken || bytes > KEEP_BYTES) return aligned_alloc(FC_CACHE_LINE, bytes);
     if (mine.bytes < bytes) {

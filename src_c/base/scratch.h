@@ -10,6 +10,12 @@
 void *fc_scratch_take(size_t bytes);
 void fc_scratch_give_back(void *block);
 
+/* From here on the calling thread gets no memory: the largest request is noted in *most. NULL: as ever. */
+void fc_scratch_measure(size_t *most);
+
+/* Bytes that the calling thread keeps. */
+size_t fc_scratch_kept(void);
+
 #define FC_CACHE_LINE 64
 #define FC_ALIGN_UP(bytes) (((bytes) + (FC_CACHE_LINE - 1)) & ~(size_t)(FC_CACHE_LINE - 1))
 

@@ -103,6 +103,53 @@ typedef enum fc_operation { FC_FORWARD, FC_BACKWARD_INPUT, FC_BACKWARD_WEIGHT } 
 const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                              const char **reason);
 
+/* Something that is copied before the kernels read it, or behind them: bytes written, at most, and why. */
+typedef struct fc_copy {
+    double bytes; /* 0: read or written where it lies */
+    unsigned why; /* of the following, added up */
+} fc_copy;
+
+enum {
+    FC_COPY_BORDER = 1,     /* zeros around the image */
+    FC_COPY_CHANNELS = 2,   /* channels (filters, in a result) that are not adjacent */
+    FC_COPY_DTYPE = 4,      /* another type than that of the arithmetic */
+    FC_COPY_COLLISION = 8,  /* strides of which all pixels share a set of the cache */
+    FC_COPY_PANELS = 16,    /* weights in panels */
+    FC_COPY_TRANSFORM = 32, /* Winograd's transform */
+    FC_COPY_PLANES = 64,    /* an image as planes, one a channel */
+    FC_COPY_PARTS = 128,    /* sums over parts of the pixels */
+    FC_COPY_ORDER = 256     /* the order in which the kernel reads */
+};
+
+/* One of them in words; NULL for another number. */
+const char *fc_copy_reason(unsigned why);
+
+/* An algorithm and why it was not taken. */
+typedef struct fc_verdict {
+    const char *algorithm, *reason;
+} fc_verdict;
+
+/* What a call will do. */
+typedef struct fc_explanation {
+    const char *algorithm, *reason; /* as fc_conv2d_choice; the reason also where there is an algorithm */
+    int other_count;
+    fc_verdict others[8];
+    const char *isa, *kernel;    /* instruction set; what runs in the innermost loop, and ... */
+    int tile_rows, tile_columns; /* ... how many sums it keeps in registers */
+    double multiplications;      /* of the definition */
+    double products;             /* of the kernel, with lanes whose result is dropped; 0: as many */
+    fc_copy x, weight, y;        /* or their gradients */
+    size_t workspace;            /* bytes of scratch memory */
+    int threads;                 /* worth waking */
+} fc_explanation;
+
+/* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has those.
+ * Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
+ * FC_BAD_ALGORITHM: the algorithm named cannot do the problem; the reason is told. */
+fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
+                            const fc_array *bias, const fc_array *y, const fc_options *options,
+                            fc_explanation *explanation);
+
 /* Check a problem and fill in paddings and output size. Call it before every other function. */
 fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode);
 fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode);

@@ -46,9 +46,7 @@ fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, 
                        .lines = channels, .line_step = stride[2] * size};
 }
 
-fc_ahead fc_share_of(const fc_region *region, int64_t call, int64_t calls, int64_t terms) {
-    const int64_t total = region->outer * region->inner * region->lines;
-    if (total <= 0) return (fc_ahead){NULL, 0};
+fc_ahead fc_share_of_lines(const fc_region *region, int64_t total, int64_t call, int64_t calls, int64_t terms) {
     const int64_t share = (total + calls - 1) / calls, slots = FC_MAX(1, terms / 2);
     const int64_t first = FC_MIN(call * share, total - 1), run = first / region->lines;
     const char *at = region->base + run / region->inner * region->outer_step +

@@ -25,6 +25,11 @@ fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, 
                                int64_t k, int64_t filters);
 
 /* The share of tile number `call` out of `calls`, each with that many terms. */
-fc_ahead fc_share_of(const fc_region *region, int64_t call, int64_t calls, int64_t terms);
+fc_ahead fc_share_of_lines(const fc_region *region, int64_t total, int64_t call, int64_t calls, int64_t terms);
+
+static inline fc_ahead fc_share_of(const fc_region *region, int64_t call, int64_t calls, int64_t terms) {
+    const int64_t total = region->outer * region->inner * region->lines;
+    return total > 0 ? fc_share_of_lines(region, total, call, calls, terms) : (fc_ahead){0};
+}
 
 #endif

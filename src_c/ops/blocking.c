@@ -41,7 +41,7 @@ fc_row_blocks fc_split_pixels(const fc_window *w, int64_t total_rows, int64_t ch
         blocks.columns = w->q;
         int64_t most = FC_MAX(1, FC_MIN(total_rows, pixels / w->q));
         while (most > 1 && fc_packed_size(w, most, w->q, channels) > elements) most = most * 3 / 4;
-        blocks.rows = best_row_count(most, w->q, mr);
+        blocks.rows = most < total_rows ? best_row_count(most, w->q, mr) : most; /* one block has the fewest tiles */
     }
     blocks.row_blocks = fc_ceil_div(total_rows, blocks.rows);
     blocks.column_blocks = fc_ceil_div(w->q, blocks.columns);

@@ -3,6 +3,7 @@
 #include "../base/convert.h"
 #include "../base/float_state.h"
 #include "conv2d_algorithms.h"
+#include "explain.h"
 
 /* In the order in which "auto" asks them. */
 static const fc_conv2d_algorithm *const algorithms[] = {&fc_winograd_algorithm, &fc_depthwise_algorithm,
@@ -36,6 +37,60 @@ const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtyp
     const fc_conv2d_algorithm *algorithm = choose(&problem, options->algorithm, reason);
     return algorithm == NULL ? NULL : algorithm->name;
 }
+
+/* ---------------------------------------------------------------- explaining */
+
+static void tell_others(const fc_problem *problem, fc_algorithm asked, const fc_conv2d_algorithm *chosen,
+                        fc_explanation *e) {
+    int before = 1; /* it was asked before the one that was chosen */
+    e->reason = asked == FC_AUTO ? chosen->purpose : "it was named outright";
+    for (int i = 0; i < ALGORITHMS; i++) {
+        const fc_conv2d_algorithm *a = algorithms[i];
+        if (a == chosen) before = 0;
+        if (a == chosen || e->other_count == sizeof e->others / sizeof e->others[0]) continue;
+        const char *reason = a->refusal(problem);
+        if (reason == NULL && asked != FC_AUTO) reason = "it was not asked for";
+        if (reason == NULL) reason = before || !a->preferred(problem) ? a->purpose : "auto asks it later";
+        e->others[e->other_count].algorithm = a->name;
+        e->others[e->other_count++].reason = reason;
+    }
+}
+
+/* The gradient of the input reads y and writes x: algorithms tell of what they read as x, of what they write as y. */
+static void run_for_explanation(const fc_conv2d_algorithm *a, const fc_conv2d *g, fc_operation operation,
+                                const fc_array *x, const fc_array *weight, const fc_array *bias, const fc_array *y,
+                                fc_activation activation) {
+    if (operation == FC_FORWARD) a->forward(g, x, weight, bias, y, activation);
+    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, x);
+    else a->backward_weight(g, y, x, weight);
+}
+
+fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
+                            const fc_array *bias, const fc_array *y, const fc_options *options, fc_explanation *e) {
+    const fc_array *result = operation == FC_FORWARD ? y : operation == FC_BACKWARD_INPUT ? x : weight;
+    if (options == NULL) options = &defaults;
+    *e = (fc_explanation){.isa = fc_isa_name(fc_get_isa()), .threads = 1};
+    if (!fc_is_compute_type(result->dtype)) return FC_BAD_DTYPE;
+    const fc_problem problem = problem_of(g, operation, result->dtype, options);
+    const fc_conv2d_algorithm *algorithm = choose(&problem, options->algorithm, &e->reason);
+    if (algorithm == NULL) return FC_BAD_ALGORITHM;
+    e->algorithm = algorithm->name;
+    tell_others(&problem, options->algorithm, algorithm, e);
+    e->multiplications = (double)g->n * (double)g->p * (double)g->q * (double)(g->r * g->s) *
+                         (double)(g->c / g->groups) * (double)g->k;
+    if (g->n == 0) return FC_OK; /* zeros, or nothing */
+    fc_explain_into(e);
+    run_for_explanation(algorithm, g, operation, x, weight, bias, y, options->activation);
+    fc_explain_into(NULL);
+    if (operation == FC_BACKWARD_INPUT) {
+        const fc_copy read = e->x;
+        e->x = e->y;
+        e->y = read;
+    }
+    return FC_OK;
+}
+
+/* ---------------------------------------------------------------- entry points */
 
 /* A call: the algorithm that does it, and the caller's float state. One subnormal operand costs a multiply-add of the
  * tile kernel some 150 cycles; below "strict" they count as zero. */

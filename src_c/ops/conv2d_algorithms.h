@@ -24,6 +24,7 @@ typedef struct fc_conv2d_algorithm {
                                 const fc_array *grad_x);
     fc_status (*backward_weight)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                  const fc_array *grad_weight);
+    const char *purpose; /* `preferred` in words */
 } fc_conv2d_algorithm;
 
 extern const fc_conv2d_algorithm fc_winograd_algorithm;

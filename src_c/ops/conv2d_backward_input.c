@@ -9,6 +9,7 @@
 #include "../base/convert.h"
 #include "../base/threads.h"
 #include "direct.h"
+#include "explain.h"
 #include "phase.h"
 
 static int64_t gcd(int64_t a, int64_t b) {
@@ -84,7 +85,7 @@ fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_ar
             fc_direct d = phase_problem(g, &h, &w, grad_y, weight, grad_x);
             if (h.taps > 0 && w.taps > 0) {
                 status = run(&d);
-            } else if (g->n > 0) {
+            } else if (g->n > 0 && fc_explaining() == NULL) {
                 const double numbers = (double)g->n * (double)h.count * (double)w.count * (double)g->c;
                 const int64_t rows = g->n * h.count;
                 status = fc_parallel_for(rows, fc_threads_for(rows, numbers), zero_row, &d);

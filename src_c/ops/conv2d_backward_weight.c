@@ -20,6 +20,7 @@
 #include "ahead.h"
 #include "blocking.h"
 #include "direct.h"
+#include "explain.h"
 #include "parts.h"
 
 enum {
@@ -291,6 +292,28 @@ static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, cons
     pl->total_rows = g->n * g->p;
 }
 
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double size = (double)pl->size, chunks = (double)pl->chunk_count * (double)pl->g->groups;
+    const double pixels = (double)(pl->chunks.rows * pl->chunks.columns), taps = (double)(pl->window.r * pl->window.s);
+    const double x = (double)fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->c);
+    const double filters = (double)(pl->panels - 1) * (double)panel_width(pl) +
+                           width_at(pl, pl->k - (pl->panels - 1) * panel_width(pl));
+    const double products = (double)pl->total_rows * (double)pl->window.q * taps * (double)pl->c * filters;
+    fc_tell_kernel(e, "tile", pl->kernels->mr, (int)panel_width(pl), threads, products * (double)pl->g->groups);
+    const int border = pl->g->pad_top + pl->g->pad_bottom + pl->g->pad_left + pl->g->pad_right > 0;
+    const unsigned why = FC_COPY_ORDER | (border ? FC_COPY_BORDER : 0);
+    fc_tell_copy(&e->x, x * chunks * (double)pl->filter_blocks * size,
+                 why | fc_why_channels(&pl->x.array, pl->c, pl->x.to));
+    fc_tell_copy(&e->y, pixels * filters * chunks * (double)pl->channel_blocks * size, FC_COPY_PANELS);
+    if (!pl->in_place)
+        fc_tell_copy(&e->weight, (double)pl->result_bytes * (double)task_count(pl),
+                     pl->parts > 1 ? FC_COPY_PARTS : FC_COPY_CHANNELS);
+    return FC_OK;
+}
+
 fc_status fc_direct_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight) {
     plan pl;
@@ -304,7 +327,7 @@ fc_status fc_direct_backward_weight(const fc_conv2d *g, const fc_array *grad_y, 
     const double work = (double)pl.total_rows * (double)g->q * (double)(g->r * g->s * pl.c) * (double)g->k;
     const int threads = fc_threads_for(tasks, work);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads);
     fc_status status = FC_OK;
     const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
     for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);

@@ -20,6 +20,7 @@
 #include "blocking.h"
 #include "conv2d_algorithms.h"
 #include "depthwise.h"
+#include "explain.h"
 #include "phase.h"
 
 /* One axis: windows slide over the image that is read. Going backward each phase of the stride has windows of its own,
@@ -293,14 +294,37 @@ static void run_task(void *context, int64_t index, int worker) {
     if (!pl->direct_y) copy_results(&t);
 }
 
+static int64_t task_count(const plan *pl) { return pl->n * pl->h.blocks * pl->w.blocks * pl->channels.blocks; }
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    int64_t unused;
+    const double size = (double)pl->size, channels = (double)pl->channels.channels, images = (double)pl->n * channels;
+    const double lanes = (double)fc_vectors(&pl->channels) * pl->kernels->vl;
+    const double taps = (double)(pl->h.kernel * pl->w.kernel);
+    const double rows = (double)FC_MIN(pl->h.in, reach(&pl->h, 0, pl->h.block, &unused)) * (double)pl->h.blocks;
+    const double columns = (double)FC_MIN(pl->w.in, reach(&pl->w, 0, pl->w.block, &unused)) * (double)pl->w.blocks;
+    const double phases = (double)(step_out(&pl->h) * step_out(&pl->w)), results = (double)(pl->h.out * pl->w.out);
+    threads = (int)FC_MIN(task_count(pl), threads);
+    fc_tell_kernel(e, "depthwise", 1, pl->kernels->vl, threads, (double)pl->n * results * taps / phases * lanes);
+    if (!pl->x.in_place)
+        fc_tell_copy(&e->x, rows * columns * images * size,
+                     fc_why_channels(&pl->x.reader.array, pl->channels.channels, pl->dtype));
+    fc_tell_copy(&e->weight, lanes * taps * size, FC_COPY_ORDER);
+    if (!pl->direct_y) fc_tell_copy(&e->y, results * images * size, FC_COPY_CHANNELS);
+    return FC_OK;
+}
+
 static fc_status run(plan *pl) {
     if (pl->n == 0) return FC_OK;
     const int threads = make_plan(pl);
     lay_out_scratch(pl, threads);
-    if (pl->scratch == NULL) return FC_NO_MEMORY;
+    if (pl->scratch == NULL) return explain(pl, threads);
     pack_weights(pl);
     pack_bias(pl);
-    const int64_t tasks = pl->n * pl->h.blocks * pl->w.blocks * pl->channels.blocks;
+    const int64_t tasks = task_count(pl);
     const fc_status status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, pl);
     fc_scratch_give_back(pl->scratch);
     return status;
@@ -337,7 +361,7 @@ static const char *refusal(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     enum { WIDEST_VECTOR = 16 };
     if (g->c == 1) return "one channel has nothing to keep apart";
-    if (g->groups != g->c || g->k != g->c) return "depthwise needs as many groups and filters as channels";
+    if (g->groups != g->c || g->k != g->c) return "it needs as many groups and filters as channels";
     const double rows = (double)(g->r - 1) * (double)g->dilation_h + (double)g->stride_h + 1;
     const double columns = (double)(g->s - 1) * (double)g->dilation_w + (double)g->stride_w + 1;
     if (rows * columns * WIDEST_VECTOR > FC_LINES_ELEMENTS / 4) return "the taps of the kernel are too far apart";
@@ -351,4 +375,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_depthwise_algorithm = {
     "depthwise", FC_DIRECT, refusal, preferred, fc_depthwise_forward, fc_depthwise_backward_input,
-    fc_depthwise_backward_weight};
+    fc_depthwise_backward_weight, "auto takes it where there are as many groups as channels and filters"};

@@ -20,6 +20,7 @@
 #include "blocking.h"
 #include "depthwise.h"
 #include "direct.h"
+#include "explain.h"
 
 enum { UNIT_PIXELS = 2048, PARTS = 8 };
 
@@ -196,6 +197,24 @@ static void put_weights(const plan *pl) {
     }
 }
 
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads, double work) {
+    const fc_conv2d *g = pl->g;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double lanes = (double)fc_vectors(&pl->channels) * pl->kernels->vl, size = (double)pl->size;
+    const double units = (double)pl->units * (double)g->c * size;
+    fc_tell_kernel(e, "depthwise_weight", 1, pl->kernels->vl, threads, work * lanes / (double)g->c);
+    if (!pl->x.in_place)
+        fc_tell_copy(&e->x, units * (double)(unit_lines(pl, pl->rows) * unit_columns(pl, pl->columns)),
+                     fc_why_channels(&pl->x.reader.array, g->c, pl->dtype));
+    if (!pl->grad_y.in_place)
+        fc_tell_copy(&e->y, units * (double)(pl->rows * pl->columns),
+                     fc_why_channels(&pl->grad_y.reader.array, g->c, pl->dtype));
+    fc_tell_copy(&e->weight, (double)pl->part_bytes * (double)pl->parts, FC_COPY_PARTS);
+    return FC_OK;
+}
+
 fc_status fc_depthwise_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                        const fc_array *grad_weight) {
     plan pl = {.g = g, .dtype = grad_weight->dtype, .grad_weight = grad_weight};
@@ -211,7 +230,7 @@ fc_status fc_depthwise_backward_weight(const fc_conv2d *g, const fc_array *grad_
     const int64_t tasks = pl.parts * pl.channels.blocks;
     threads = (int)FC_MIN(tasks, threads);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads, work);
     fc_status status = FC_OK;
     const int64_t rounds = fc_ceil_div(pl.units_per_part, pl.units_per_round);
     for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);

@@ -19,6 +19,7 @@
 #include "ahead.h"
 #include "blocking.h"
 #include "direct.h"
+#include "explain.h"
 
 typedef struct plan {
     const fc_direct *d;
@@ -83,17 +84,18 @@ static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_
  * but at 4 KiB they evict one another at every term. */
 static int rows_collide(int64_t distance_bytes) { return distance_bytes % 4096 == 0; }
 
-/* Whether the tile kernel can read x where it lies: same type, adjacent channels, no border, no colliding rows.
- * A handful of channels is packed, because packed kernel columns join into longer runs. */
+static int is_inside(const fc_window *w) {
+    return w->top <= 0 && w->left <= 0 && (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
+           (w->q - 1) * w->stride_w - w->left + (w->s - 1) * w->dilation_w < w->w;
+}
+
+/* Whether the tile kernel can read x where it lies: same type, adjacent channels, no border, no colliding rows. */
 static int readable_in_place(const plan *pl) {
     const fc_window *w = &pl->window;
     const fc_array *x = &pl->x;
-    const int inside = w->top <= 0 && w->left <= 0 &&
-                       (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
-                       (w->q - 1) * w->stride_w - w->left + (w->s - 1) * w->dilation_w < w->w;
     const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : w->p > 1 ? w->stride_h * x->stride[1] : x->stride[0];
     const int adjacent = x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1);
-    return inside && adjacent && !rows_collide(pixel * (int64_t)pl->size) && (pl->d->c >= 16 || w->r * w->s == 1);
+    return is_inside(w) && adjacent && !rows_collide(pixel * (int64_t)pl->size);
 }
 
 /* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
@@ -181,14 +183,24 @@ static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t pa
     const int width = panel_width_at(pl, panel), columns = panel_columns(pl, panel);
     const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
     const int64_t *stride = d->weight.stride;
+    int64_t rows = ps->rows, taps = pl->window.s, channels = ps->channels;
+    if (taps == 1 || stride[1] == channels * stride[2]) { /* taps that follow one another as channels do: one copy */
+        channels *= taps;
+        taps = 1;
+        if (rows > 1 && stride[0] == channels * stride[2]) {
+            channels *= rows;
+            rows = 1;
+        }
+    }
+    const int64_t size = (int64_t)fc_dtype_size(d->weight.dtype);
+    const int64_t first =
+        ps->r * stride[0] + ps->c * stride[2] + panel * pl->panel_width * stride[3] + group * d->weight_group;
     if (columns < width) memset(dst, 0, (size_t)(ps->terms * width) * pl->size);
-    for (int64_t r = ps->r; r < ps->r + ps->rows; r++)
-        for (int64_t s = 0; s < pl->window.s; s++) {
-            const int64_t at = r * stride[0] + s * stride[1] + ps->c * stride[2] +
-                               panel * pl->panel_width * stride[3] + group * d->weight_group;
-            const char *src = (const char *)d->weight.data + at * (int64_t)fc_dtype_size(d->weight.dtype);
-            fc_copy_as(&reader, ps->channels, columns, src, stride[2], stride[3], dst, width, 1);
-            dst += (size_t)(ps->channels * width) * pl->size;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t s = 0; s < taps; s++) {
+            const char *src = (const char *)d->weight.data + (first + r * stride[0] + s * stride[1]) * size;
+            fc_copy_as(&reader, channels, columns, src, stride[2], stride[3], dst, width, 1);
+            dst += (size_t)(channels * width) * pl->size;
         }
 }
 
@@ -243,15 +255,24 @@ static task task_at(const plan *pl, int64_t index, int worker) {
     return t;
 }
 
+/* `count` numbers from `at` on, `step` apart; returns where the next is to be written. */
+static ptrdiff_t *place(ptrdiff_t *to, int64_t count, ptrdiff_t at, ptrdiff_t step) {
+    for (int64_t i = 0; i < count; i++, at += step) to[i] = at;
+    return to + count;
+}
+
 /* c_row: where the results of each pixel go, in y or in scratch memory. */
 static void place_results(task *t) {
     const plan *pl = t->pl;
     const int64_t *stride = pl->d->y.stride;
-    const int64_t width = t->panels * pl->panel_width;
-    for (int64_t j = 0, i = 0; j < t->block.rows; j++) {
+    ptrdiff_t *to = t->c_row;
+    if (!pl->direct_y) {
+        place(to, t->pixels, 0, t->panels * pl->panel_width);
+        return;
+    }
+    for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
-        for (int64_t q = t->block.q; q < t->block.q + t->block.columns; q++, i++)
-            t->c_row[i] = pl->direct_y ? n * stride[0] + p * stride[1] + q * stride[2] : i * width;
+        to = place(to, t->block.columns, n * stride[0] + p * stride[1] + t->block.q * stride[2], stride[2]);
     }
 }
 
@@ -281,13 +302,12 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
         packed = fc_pack_block(&w, &reader, &t->block, &channels, t->input, t->row_at);
         a = t->input;
     }
-    for (int64_t j = 0, i = 0; j < t->block.rows; j++)
-        for (int64_t q = 0; q < t->block.columns; q++, i++) t->a_row[i] = t->row_at[j] + q * packed.pixel;
-    tile->terms = 0;
+    ptrdiff_t *to = t->a_row;
+    for (int64_t j = 0; j < t->block.rows; j++) to = place(to, t->block.columns, t->row_at[j], packed.pixel);
+    to = t->term;
     for (int64_t r = 0; r < ps->rows; r++)
-        for (int64_t s = 0; s < w.s; s++)
-            for (int64_t c = 0; c < ps->channels; c++)
-                t->term[tile->terms++] = r * packed.tap_row + s * packed.tap_column + c;
+        for (int64_t s = 0; s < w.s; s++) to = place(to, ps->channels, r * packed.tap_row + s * packed.tap_column, 1);
+    tile->terms = ps->terms;
     tile->a_term = t->term;
     return a;
 }
@@ -336,8 +356,8 @@ static void multiply_pass(task *t, int64_t pass_index, fc_tile *tile, const char
                                : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
         tile->width = panel_width_at(pl, panel);
         const fc_region weights = next_weights(t, ps, panel);
-        for (int64_t i = 0; i < tiles; i++) { /* pixels spread evenly: a last tile of 2 rows would cost as much as 8 */
-            const int64_t from = i * t->pixels / tiles, to = (i + 1) * t->pixels / tiles;
+        for (int64_t i = 0, from = 0, to; i < tiles; i++, from = to) {
+            to = (i + 1) * t->pixels / tiles; /* spread evenly: a last tile of 2 rows would cost as much as 8 */
             tile->ahead[0] = fc_share_of(&input, (panel - t->first_panel) * tiles + i, t->panels * tiles, ps->terms);
             tile->ahead[1] = fc_share_of(&weights, i, tiles, ps->terms);
             pl->kernels->tile(tile, (int)(to - from), a, t->a_row + from, b, bias, columns, c, t->c_row + from);
@@ -407,16 +427,48 @@ static void run_task(void *context, int64_t index, int worker) {
     finish_results(&t);
 }
 
+/* ---------------------------------------------------------------- entry */
+
+static int64_t task_count(const plan *pl) {
+    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
+}
+
+static unsigned why_packed(const plan *pl) {
+    unsigned why = fc_why_channels(&pl->x, pl->d->c, pl->dtype);
+    if (!is_inside(&pl->window)) why |= FC_COPY_BORDER;
+    return why == 0 ? FC_COPY_COLLISION : why;
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    threads = (int)FC_MIN(task_count(pl), threads);
+    const double size = (double)pl->size, groups = (double)d->groups;
+    const double pixels = (double)pl->total_rows * (double)pl->window.q;
+    const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
+    const double weights = (double)(pl->window.r * pl->window.s) * (double)d->c * (double)pl->padded_k * groups;
+    const double input = (double)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns, d->c) * blocks;
+    fc_tell_kernel(e, pl->never_pack ? "row" : "tile", pl->never_pack ? 1 : pl->kernels->mr,
+                   pl->never_pack ? FC_ROW_STRIP * pl->kernels->vl : (int)pl->panel_width, threads,
+                   pl->never_pack ? multiply_adds(pl) : pixels * weights);
+    if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filter_blocks * groups * size, why_packed(pl));
+    if (!pl->never_pack) fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * size, FC_COPY_PANELS);
+    if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * size, FC_COPY_CHANNELS);
+    return FC_OK;
+}
+
 fc_status fc_direct_run(const fc_direct *d) {
     plan pl;
     if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
     const int threads = make_plan(&pl, d);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads);
     pack_bias(&pl);
     fc_status status = pack_all_panels(&pl);
     if (status == FC_OK) {
-        const int64_t tasks = d->groups * pl.blocks.row_blocks * pl.blocks.column_blocks * pl.filter_blocks;
+        const int64_t tasks = task_count(&pl);
         status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
     }
     fc_scratch_give_back(pl.scratch);

@@ -29,6 +29,7 @@
 #include "blocking.h"
 #include "conv2d_algorithms.h"
 #include "direct.h"
+#include "explain.h"
 #include "few_filters.h"
 
 /* Elements of the packed planes and of the results of a block: a quarter of a 2 MiB L2 together. */
@@ -368,13 +369,30 @@ static void run_task(void *context, int64_t index, int worker) {
     finish_results(&t);
 }
 
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    const fc_window *w = &pl->window;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double blocks = (double)(d->groups * d->n) * (double)(pl->row_blocks * pl->column_blocks);
+    const double size = (double)pl->size, results = (double)(d->k * pl->lanes) * blocks;
+    const double phase = (double)(pl->rows + pl->over_h) * (double)(pl->columns + pl->over_w);
+    const double planes = phase * (double)(w->stride_h * w->stride_w) * (double)(d->c * pl->passes.row_blocks);
+    fc_tell_kernel(e, "tile_lanes", pl->kernels->mr, 2 * pl->kernels->vl, threads, results * (double)term_count(pl));
+    fc_tell_copy(&e->x, planes * blocks * size, FC_COPY_PLANES);
+    fc_tell_copy(&e->weight, (double)(term_count(pl) * d->k * d->groups) * size, FC_COPY_ORDER);
+    fc_tell_copy(&e->y, results * size, FC_COPY_PLANES);
+    return FC_OK;
+}
+
 static fc_status run(const fc_direct *d) {
     plan pl;
     if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
     const int threads = make_plan(&pl, d);
     if (threads == 0) return fc_direct_run(d); /* a wide dilation */
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads);
     pack_shared(&pl);
     const int64_t tasks = d->groups * d->n * pl.row_blocks * pl.column_blocks;
     const fc_status status = fc_parallel_for(tasks, threads, run_task, &pl);
@@ -451,4 +469,5 @@ static int preferred(const fc_problem *problem) {
 }
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {
-    "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight};
+    "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight,
+    "auto takes it for a handful of filters and windows of 8 taps or more: lanes are pixels"};

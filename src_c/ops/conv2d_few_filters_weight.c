@@ -18,6 +18,7 @@
 #include "../base/threads.h"
 #include "blocking.h"
 #include "direct.h"
+#include "explain.h"
 #include "few_filters.h"
 #include "parts.h"
 
@@ -195,6 +196,24 @@ static void finish_group(const plan *pl, int64_t group) {
         }
 }
 
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    const fc_window *w = &pl->window;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const int64_t rows = pl->chunks.rows, columns = pl->chunks.columns;
+    const double chunks = (double)(pl->chunk_count * pl->groups) * (double)pl->size, pixels = (double)(rows * columns);
+    const double lines = (double)fc_lines_size(w, rows, columns);
+    const double windows = pl->places.interleaved ? (double)(rows * columns_read(pl, columns) * w->r) : 0;
+    const double results = (double)(pl->k * pl->lanes) * (double)pl->groups;
+    fc_tell_kernel(e, "tile_lanes", pl->kernels->mr, 2 * pl->kernels->vl, threads,
+                   (double)pl->total_rows * (double)w->q * results);
+    fc_tell_copy(&e->x, (lines + windows) * (double)pl->c * chunks, FC_COPY_ORDER);
+    fc_tell_copy(&e->y, pixels * (double)pl->k * chunks, FC_COPY_ORDER);
+    fc_tell_copy(&e->weight, results * (double)pl->parts * (double)pl->size, FC_COPY_PARTS | FC_COPY_ORDER);
+    return FC_OK;
+}
+
 fc_status fc_few_filters_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                          const fc_array *grad_weight) {
     if (g->n == 0) return fc_direct_backward_weight(g, grad_y, x, grad_weight);
@@ -204,7 +223,7 @@ fc_status fc_few_filters_backward_weight(const fc_conv2d *g, const fc_array *gra
     const double work = (double)pl.total_rows * (double)g->q * (double)(g->r * g->s * pl.c) * (double)g->k;
     const int threads = fc_threads_for(tasks, work);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads);
     fc_status status = FC_OK;
     const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
     for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);

@@ -6,6 +6,7 @@
 #include "../base/threads.h"
 #include "activation.h"
 #include "conv2d_algorithms.h"
+#include "explain.h"
 
 typedef struct job {
     const fc_conv2d *g;
@@ -104,7 +105,12 @@ static void backward_weight_one(void *context, int64_t index, int worker) {
 static fc_status run(int64_t tasks, fc_task_fn task, job *j) {
     const double work = (double)j->g->n * (double)j->g->p * (double)j->g->q * (double)(j->g->r * j->g->s) *
                         (double)(j->g->c / j->g->groups) * (double)j->g->k;
-    return tasks == 0 ? FC_OK : fc_parallel_for(tasks, fc_threads_for(tasks, work), task, j);
+    const int threads = fc_threads_for(tasks, work);
+    if (fc_explaining() != NULL) {
+        fc_tell_kernel(fc_explaining(), "loops", 0, 0, threads, work);
+        return FC_OK;
+    }
+    return tasks == 0 ? FC_OK : fc_parallel_for(tasks, threads, task, j);
 }
 
 static fc_status reference_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
@@ -137,4 +143,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_reference_algorithm = {
     "reference", FC_REFERENCE, refusal, preferred, reference_forward, reference_backward_input,
-    reference_backward_weight};
+    reference_backward_weight, "auto never takes it: it is slow, the judge of the others"};

@@ -22,6 +22,7 @@
 #include "../base/threads.h"
 #include "activation.h"
 #include "conv2d_algorithms.h"
+#include "explain.h"
 #include "winograd.h"
 
 /* Channels that are packed before they are transformed. */
@@ -273,6 +274,29 @@ static fc_status run_directly(const fc_direct *d, int64_t n, int64_t count) {
     return fc_direct_run(&some);
 }
 
+static int64_t task_count(const plan *pl) {
+    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads, double work) {
+    const fc_direct *d = pl->d;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double size = (double)pl->size, groups = (double)d->groups, planes = FC_WINOGRAD_PLANES;
+    const double blocks = (double)(pl->blocks.row_blocks * pl->blocks.column_blocks) * groups;
+    const double packed = (double)fc_packed_size(&pl->tiles, pl->blocks.rows, pl->blocks.columns, d->c);
+    const double transformed = planes * (double)(pl->blocks.rows * pl->blocks.columns) * (double)d->c;
+    const double weights = planes * (double)d->c * (double)(pl->panels * panel_width(pl));
+    threads = (int)FC_MIN(task_count(pl), threads);
+    fc_tell_kernel(e, "tile", pl->kernels->mr, panel_width(pl), threads, work);
+    fc_tell_copy(&e->x, (packed + transformed) * blocks * (double)pl->filter_blocks * size, FC_COPY_TRANSFORM);
+    fc_tell_copy(&e->weight, weights * blocks * size, FC_COPY_TRANSFORM);
+    const double results = (double)d->n * (double)(d->window.p * d->window.q) * (double)d->k * groups;
+    if (!pl->direct_y) fc_tell_copy(&e->y, results * size, FC_COPY_CHANNELS);
+    return FC_OK;
+}
+
 fc_status fc_winograd_run(const fc_direct *d) {
     plan pl;
     if (d->n == 0) return FC_OK;
@@ -282,9 +306,9 @@ fc_status fc_winograd_run(const fc_direct *d) {
     const int threads = fc_threads_for(INT32_MAX, work);
     split_filters(&pl, threads);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads, work);
     pack_bias(&pl);
-    const int64_t tasks = d->groups * pl.blocks.row_blocks * pl.blocks.column_blocks * pl.filter_blocks;
+    const int64_t tasks = task_count(&pl);
     fc_status status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
     for (int64_t n = 0; n < d->n && status == FC_OK; n++) {
         int64_t count = 0;
@@ -334,5 +358,5 @@ static int preferred(const fc_problem *problem) {
 }
 
 const fc_conv2d_algorithm fc_winograd_algorithm = {
-    "winograd", FC_WINOGRAD, refusal, preferred, forward, backward_input,
-    fc_winograd_backward_weight};
+    "winograd", FC_WINOGRAD, refusal, preferred, forward, backward_input, fc_winograd_backward_weight,
+    "auto takes it for 3x3, float32 below \"strict\", 16 channels and 100 pixels at least"};

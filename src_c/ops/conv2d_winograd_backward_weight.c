@@ -17,6 +17,7 @@
 #include "../base/convert.h"
 #include "../base/scratch.h"
 #include "../base/threads.h"
+#include "explain.h"
 #include "parts.h"
 #include "winograd.h"
 
@@ -239,6 +240,23 @@ static fc_status run(plan *pl, int threads) {
     return status;
 }
 
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads, double work) {
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double size = (double)pl->size, groups = (double)pl->g->groups, chunks = (double)pl->chunk_count;
+    const double tiles = (double)(pl->chunks.rows * pl->chunks.columns) * FC_WINOGRAD_PLANES;
+    const fc_row_blocks *chunk = &pl->chunks;
+    const double x = (double)fc_packed_size(&pl->x_tiles, chunk->rows, chunk->columns, pl->c) + tiles * (double)pl->c;
+    const double y = (double)fc_packed_size(&pl->y_tiles, chunk->rows, chunk->columns, pl->k) + tiles * (double)pl->k;
+    fc_tell_kernel(e, "tile", pl->kernels->mr, panel_width(pl), threads, work);
+    fc_tell_copy(&e->x, x * chunks * groups * (double)pl->filter_blocks * size, FC_COPY_TRANSFORM);
+    fc_tell_copy(&e->y, y * chunks * groups * (double)pl->channel_blocks * size, FC_COPY_TRANSFORM);
+    fc_tell_copy(&e->weight, (double)pl->result_bytes * (double)task_count(pl),
+                 FC_COPY_TRANSFORM | (pl->parts > 1 ? FC_COPY_PARTS : 0));
+    return FC_OK;
+}
+
 fc_status fc_winograd_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                       const fc_array *grad_weight) {
     if (g->n == 0) return fc_direct_backward_weight(g, grad_y, x, grad_weight);
@@ -247,7 +265,7 @@ fc_status fc_winograd_backward_weight(const fc_conv2d *g, const fc_array *grad_y
     const double work = (double)(pl.total_rows * pl.x_tiles.q) * FC_WINOGRAD_PLANES * (double)pl.c * (double)g->k;
     const int threads = fc_threads_for(task_count(&pl), work);
     lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return FC_NO_MEMORY;
+    if (pl.scratch == NULL) return explain(&pl, threads, work);
     const fc_status status = run(&pl, threads);
     fc_scratch_give_back(pl.scratch);
     if (status != FC_OK || !pl.doubtful) return status;

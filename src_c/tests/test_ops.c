@@ -2,6 +2,7 @@
  * The operations on random geometries: every instruction set against the reference algorithm, 1 to 3 threads, both
  * layouts, arrays allocated to the byte; then bad sizes, and memory that cannot be had. */
 #include "../base/compiler.h"
+#include "../base/scratch.h"
 #include "check.h"
 
 /* ---------------------------------------------------------------- arrays */
@@ -295,6 +296,35 @@ static void test_choice(void) {
 #undef REFUSED
 }
 
+/* ---------------------------------------------------------------- explanations */
+
+/* The data of the arrays is not there to be touched. */
+static void test_explain(const fc_conv2d *g, fc_dtype dtype, layout order, fc_algorithm algorithm) {
+    static _Alignas(64) char nothing[64];
+    const fc_options options = {.algorithm = algorithm};
+    const fc_array x = image(nothing, dtype, order, g->h, g->w, g->c);
+    const fc_array y = image(nothing, dtype, order, g->p, g->q, g->k);
+    const fc_array w = filters(nothing, dtype, order, g->r, g->s, g->c / g->groups, g->k);
+    for (int operation = FC_FORWARD; operation <= FC_BACKWARD_WEIGHT; operation++) {
+        fc_explanation e;
+        const char *reason;
+        const fc_status status = fc_conv2d_explain(g, (fc_operation)operation, &x, &w, NULL, &y, &options, &e);
+        const char *choice = fc_conv2d_choice(g, (fc_operation)operation, dtype, &options, &reason);
+        CHECK(status == (choice == NULL ? FC_BAD_ALGORITHM : FC_OK), "status of an explanation");
+        CHECK(e.algorithm == choice && e.reason != NULL, "the algorithm told is the one chosen");
+        if (choice == NULL) continue;
+        CHECK(strcmp(e.isa, fc_isa_name(fc_get_isa())) == 0, "the instruction set");
+        CHECK(e.kernel != NULL || e.workspace == 0, "the kernel, unless a stride leaves only zeros to write");
+        CHECK(e.threads >= 1 && e.threads <= fc_get_num_threads(), "threads");
+        for (int i = 0; i < e.other_count; i++) CHECK(e.others[i].reason != NULL, "why not the others");
+    }
+    void *memory = fc_scratch_take(1);
+    CHECK(memory != NULL, "memory is to be had again");
+    fc_scratch_give_back(memory);
+    for (unsigned why = 1; why <= FC_COPY_ORDER; why *= 2) CHECK(fc_copy_reason(why) != NULL, "reasons of copies");
+    CHECK(fc_copy_reason(2 * FC_COPY_ORDER) == NULL, "and no more");
+}
+
 /* ---------------------------------------------------------------- memory */
 
 /* The linker sends the library's allocations here (--wrap). */
@@ -382,7 +412,10 @@ int main(int argc, char **argv) {
             fc_pool2d pool;
             fc_set_num_threads(1 + i % 3);
             fc_clear_cache();
-            if (random_problem(&g)) test_convolution(&g, dtype, order, FC_DIRECT);
+            if (random_problem(&g)) {
+                test_explain(&g, dtype, order, (fc_algorithm)(i % 4));
+                test_convolution(&g, dtype, order, FC_DIRECT);
+            }
             if (i % 5 == 0 && random_winograd_problem(&g)) { /* no divisor in common with the cycles above */
                 test_convolution(&g, dtype, order, FC_WINOGRAD);
                 test_winograd_threads(&g, dtype, order);
