@@ -82,7 +82,9 @@ static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_
 
 /* Rows of A at a distance that is a multiple of 2 KiB share two sets of a 12-way L1 with 64 sets: 14 of them still fit,
  * but at 4 KiB they evict one another at every term. */
-static int rows_collide(int64_t distance_bytes) { return distance_bytes % 4096 == 0; }
+static int rows_collide(const plan *pl, int64_t distance) {
+    return pl->total_rows * pl->window.q > 1 && distance * (int64_t)pl->size % 4096 == 0;
+}
 
 static int is_inside(const fc_window *w) {
     return w->top <= 0 && w->left <= 0 && (w->p - 1) * w->stride_h - w->top + (w->r - 1) * w->dilation_h < w->h &&
@@ -95,7 +97,7 @@ static int readable_in_place(const plan *pl) {
     const fc_array *x = &pl->x;
     const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : w->p > 1 ? w->stride_h * x->stride[1] : x->stride[0];
     const int adjacent = x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1);
-    return is_inside(w) && adjacent && !rows_collide(pixel * (int64_t)pl->size);
+    return is_inside(w) && adjacent && !rows_collide(pl, pixel);
 }
 
 /* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
