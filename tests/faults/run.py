@@ -245,15 +245,25 @@ def select(names):
     return [read_fault(paths[name]) for name in names or paths]
 
 
+def share(faults, every):
+    """One of every so many faults; with each commit others."""
+    commits = int(run(["git", "rev-list", "--count", "HEAD"], PROJECT, "git rev-list"))
+    return faults[commits % every :: every]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="try these faults only")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="try one of N, with each commit others")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trees at a time (default: %(default)s)")
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-"))).resolve()
         try:
             faults = select(arguments.only)
+            for fault in faults:
+                run(["git", "apply", "--check", str(fault.path)], PROJECT, f"{fault.name}: git apply --check")
+            faults = share(faults, arguments.every)
             red = judge(faults, folder, arguments.jobs)
         except Unusable as error:
             print(error, file=sys.stderr)
