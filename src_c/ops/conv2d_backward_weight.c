@@ -186,17 +186,18 @@ static void place_rows(const plan *pl, const block *b, const fc_packed *packed, 
 }
 
 typedef struct next_chunk {
-    fc_region x, grad_y;
+    fc_scan x, grad_y;
 } next_chunk;
 
-static next_chunk chunk_after(const plan *pl, const block *b, int64_t index) {
+static next_chunk chunk_after(const plan *pl, const block *b, int64_t index, int64_t tiles, int64_t terms) {
     if (index + 1 >= pl->chunk_count) return (next_chunk){0};
     const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index + 1);
     const fc_window pixels = {.h = pl->window.p, .w = pl->window.q, .p = pl->window.p, .q = pl->window.q, .r = 1,
                               .s = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1};
     const int64_t k = b->group * pl->k + b->first_panel * panel_width(pl);
-    return (next_chunk){.x = fc_region_of(&pl->window, &pl->x, &chunk, b->group * pl->c + b->c, b->channels),
-                        .grad_y = fc_region_of(&pixels, &pl->grad_y, &chunk, k, b->columns)};
+    const fc_region x = fc_region_of(&pl->window, &pl->x, &chunk, b->group * pl->c + b->c, b->channels);
+    const fc_region grad_y = fc_region_of(&pixels, &pl->grad_y, &chunk, k, b->columns);
+    return (next_chunk){fc_scan_of(&x, tiles, terms), fc_scan_of(&grad_y, tiles, terms)};
 }
 
 static void multiply_chunk(const plan *pl, const block *b, int64_t index, int accumulate, char *memory) {
@@ -212,7 +213,7 @@ static void multiply_chunk(const plan *pl, const block *b, int64_t index, int ac
     for (int64_t j = 0; j < chunk->rows; j++)
         for (int64_t q = 0; q < chunk->columns; q++) term[tile.terms++] = row_at[j] + q * packed.pixel;
     const int64_t tiles = fc_ceil_div(b->rows, pl->kernels->mr);
-    const next_chunk next = chunk_after(pl, b, index);
+    next_chunk next = chunk_after(pl, b, index, b->panels * tiles, tile.terms);
     const char *panel_at = memory + pl->grad_y_at;
     for (int64_t panel = 0; panel < b->panels; panel++) {
         const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
@@ -221,8 +222,8 @@ static void multiply_chunk(const plan *pl, const block *b, int64_t index, int ac
                   panel * panel_width(pl) * (int64_t)pl->size;
         for (int64_t i = 0; i < tiles; i++) { /* rows spread evenly: a last tile of 2 rows would cost as much as 8 */
             const int64_t from = i * b->rows / tiles, to = (i + 1) * b->rows / tiles;
-            tile.ahead[0] = fc_share_of(&next.x, panel * tiles + i, b->panels * tiles, tile.terms);
-            tile.ahead[1] = fc_share_of(&next.grad_y, panel * tiles + i, b->panels * tiles, tile.terms);
+            tile.ahead[0] = fc_next_share(&next.x);
+            tile.ahead[1] = fc_next_share(&next.grad_y);
             pl->kernels->tile(&tile, (int)(to - from), memory, a_row + from, panel_at, NULL, (int)columns, c,
                               c_row + from);
         }

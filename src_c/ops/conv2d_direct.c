@@ -346,6 +346,7 @@ static void multiply_pass(task *t, int64_t pass_index, fc_tile *tile, const char
     const int last = pass_index + 1 == pass_count(pl);
     const int64_t tiles = fc_ceil_div(t->pixels, pl->kernels->mr);
     const fc_region input = next_input(t, pass_index);
+    fc_scan input_scan = fc_scan_of(&input, t->panels * tiles, ps->terms);
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const char *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
@@ -358,10 +359,11 @@ static void multiply_pass(task *t, int64_t pass_index, fc_tile *tile, const char
                                : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
         tile->width = panel_width_at(pl, panel);
         const fc_region weights = next_weights(t, ps, panel);
+        fc_scan weights_scan = fc_scan_of(&weights, tiles, ps->terms);
         for (int64_t i = 0, from = 0, to; i < tiles; i++, from = to) {
             to = (i + 1) * t->pixels / tiles; /* spread evenly: a last tile of 2 rows would cost as much as 8 */
-            tile->ahead[0] = fc_share_of(&input, (panel - t->first_panel) * tiles + i, t->panels * tiles, ps->terms);
-            tile->ahead[1] = fc_share_of(&weights, i, tiles, ps->terms);
+            tile->ahead[0] = fc_next_share(&input_scan);
+            tile->ahead[1] = fc_next_share(&weights_scan);
             pl->kernels->tile(tile, (int)(to - from), a, t->a_row + from, b, bias, columns, c, t->c_row + from);
         }
     }
