@@ -93,8 +93,7 @@ static void plan_blocks(plan *pl) {
     pl->line_channels = FC_MIN(pl->channels, FC_CACHE_LINE / (int64_t)pl->size);
     pl->panels = fc_ceil_div(pl->k, panel_width(pl));
     const int64_t per_block = FC_MAX(1, FC_RESULT_ELEMENTS / (taps * pl->channels * panel_width(pl)));
-    const int64_t packed_panels = FC_RESULT_ELEMENTS / FC_PIXEL_CHAIN / panel_width(pl); /* of grad_y, as much again */
-    pl->filter_blocks = fc_ceil_div(pl->panels, FC_MIN(per_block, packed_panels));
+    pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
     pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
     pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
@@ -121,7 +120,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     const int64_t line_block = fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->line_channels);
     pl->line_block_bytes = FC_ALIGN_UP((size_t)line_block * pl->size);
     pl->grad_y_at = (size_t)fc_ceil_div(pl->channels, pl->line_channels) * pl->line_block_bytes;
-    pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * columns) * pl->size);
+    pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * panel_width(pl)) * pl->size);
     /* per row of the result: its places in A and C; per output row: its start; per pixel: its offset */
     pl->worker_bytes =
         pl->offsets_at + FC_ALIGN_UP((size_t)(2 * taps * pl->channels + pl->chunks.rows + pixels) * sizeof(ptrdiff_t));
@@ -134,26 +133,18 @@ static int width_at(const plan *pl, int64_t columns) {
     return columns > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
 }
 
-/* Some filters of grad_y of a chunk, side by side in panels of `width`: [panel][pixel][width]. */
-static void pack_filters(const plan *pl, const fc_block *chunk, const fc_channels *filters, char *dst) {
+/* A panel of grad_y of a chunk: [pixel][filter]. All panels are packed to the same place, one after the other: it stays in
+ * L1, where L2 takes a cache line in nine cycles. */
+static void pack_panel(const plan *pl, const block *b, const fc_block *chunk, int64_t panel, int64_t columns, int width,
+                       char *dst) {
+    const int64_t k = b->group * pl->k + (b->first_panel + panel) * panel_width(pl);
+    const fc_channels filters = {.c = k, .channels = columns, .width = width};
     for (int64_t j = 0; j < chunk->rows; j++) {
         const int64_t row = chunk->row + j;
         fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
-                     chunk->columns, filters, dst);
-        dst += (size_t)(chunk->columns * filters->width) * pl->size;
+                     chunk->columns, &filters, dst);
+        dst += (size_t)(chunk->columns * width) * pl->size;
     }
-}
-
-/* grad_y of a chunk; the last panel may be one vector wide. */
-static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, char *dst) {
-    const int64_t pixels = chunk->rows * chunk->columns, wide = panel_width(pl);
-    const int64_t rest = b->columns % wide;
-    const int64_t whole = rest == 0 || rest > pl->kernels->vl ? b->columns : b->columns - rest;
-    const int64_t k = b->group * pl->k + b->first_panel * wide;
-    const fc_channels panels = {.c = k, .channels = whole, .width = wide, .block = pixels * wide};
-    const fc_channels last = {.c = k + whole, .channels = b->columns - whole, .width = pl->kernels->vl};
-    if (whole > 0) pack_filters(pl, chunk, &panels, dst);
-    if (last.channels > 0) pack_filters(pl, chunk, &last, dst + (size_t)(pixels * whole) * pl->size);
 }
 
 /* x of a chunk: [cache line of channels][image line][column][channel]. */
@@ -206,7 +197,6 @@ static void multiply_chunk(const plan *pl, const block *b, int64_t index, int ac
     ptrdiff_t *a_row = c_row + pl->window.r * pl->window.s * pl->channels;
     ptrdiff_t *row_at = a_row + pl->window.r * pl->window.s * pl->channels;
     const fc_packed packed = pack_x(pl, b, chunk, memory, row_at);
-    pack_grad_y(pl, b, chunk, memory + pl->grad_y_at);
     place_rows(pl, b, &packed, a_row);
     ptrdiff_t *term = row_at + pl->chunks.rows;
     fc_tile tile = {.a_term = term, .accumulate = accumulate};
@@ -214,20 +204,20 @@ static void multiply_chunk(const plan *pl, const block *b, int64_t index, int ac
         for (int64_t q = 0; q < chunk->columns; q++) term[tile.terms++] = row_at[j] + q * packed.pixel;
     const int64_t tiles = fc_ceil_div(b->rows, pl->kernels->mr);
     next_chunk next = chunk_after(pl, b, index, b->panels * tiles, tile.terms);
-    const char *panel_at = memory + pl->grad_y_at;
+    char *grad_y = memory + pl->grad_y_at;
     for (int64_t panel = 0; panel < b->panels; panel++) {
         const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
         tile.width = width_at(pl, columns);
+        pack_panel(pl, b, chunk, panel, columns, tile.width, grad_y);
         char *c = (pl->in_place ? (char *)pl->grad_weight->data : b->result) +
                   panel * panel_width(pl) * (int64_t)pl->size;
         for (int64_t i = 0; i < tiles; i++) { /* rows spread evenly: a last tile of 2 rows would cost as much as 8 */
             const int64_t from = i * b->rows / tiles, to = (i + 1) * b->rows / tiles;
             tile.ahead[0] = fc_next_share(&next.x);
             tile.ahead[1] = fc_next_share(&next.grad_y);
-            pl->kernels->tile(&tile, (int)(to - from), memory, a_row + from, panel_at, NULL, (int)columns, c,
+            pl->kernels->tile(&tile, (int)(to - from), memory, a_row + from, grad_y, NULL, (int)columns, c,
                               c_row + from);
         }
-        panel_at += (size_t)(chunk->rows * chunk->columns * tile.width) * pl->size;
     }
 }
 
