@@ -24,8 +24,8 @@
 #include "parts.h"
 
 enum {
-    FC_ROWS = 256,               /* (r, s, c) rows of a block of the result ... */
-    FC_RESULT_ELEMENTS = 1 << 16 /* ... which is 256 KiB of float32, an eighth of a 2 MiB L2 */
+    FC_ROWS = 256,               /* (r, s, c) rows of a block of the result, or what whole cache lines of c make of it */
+    FC_RESULT_ELEMENTS = 5 << 14 /* ... which is 320 KiB of float32, a sixth of a 2 MiB L2 */
 };
 
 typedef struct plan {
@@ -88,6 +88,9 @@ static void plan_blocks(plan *pl) {
     const int64_t most = FC_MAX(1, FC_ROWS / taps);
     pl->channel_blocks = fc_ceil_div(pl->c, most);
     pl->channels = fc_ceil_div(pl->c, pl->channel_blocks);
+    const int64_t line = FC_CACHE_LINE / (int64_t)pl->size;
+    if (pl->channels > line) pl->channels = fc_ceil_div(pl->channels, line) * line;
+    pl->channel_blocks = fc_ceil_div(pl->c, pl->channels);
     /* A tile reads 7 channels of each pixel of a chunk. With all channels of a pixel side by side these lie in a few
      * of L1's sets, which hold a tenth of a chunk; a line of channels a pixel spreads them over all sets. */
     pl->line_channels = FC_MIN(pl->channels, FC_CACHE_LINE / (int64_t)pl->size);
