@@ -10,12 +10,12 @@
 import importlib
 
 from fastconv import _load  # noqa: F401  (before anything that computes)
+from fastconv._core import PackedWeights
 from fastconv._version import __version__
 from fastconv.explanation import Explanation, explain
 from fastconv.ops import (
     Conv2dGradients,
     LinearGradients,
-    PackedWeights,
     avg_pool2d,
     avg_pool2d_backward,
     conv2d,

@@ -36,7 +36,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv import _core
-from fastconv._core import PackedWeights  # noqa: F401  (what pack_weights returns)
 
 
 def _in_c(described):
