@@ -237,10 +237,7 @@ class Sequential(Trainable):
 
     def _freeze(self):
         packed = [layer.pack(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
-        copies = [
-            {name: read_only(array) if weight is None or name != "weight" else weight.weight for name, array in of.items()}
-            for weight, of in zip(packed, (layer.parameters for layer in self.layers), strict=True)
-        ]
+        copies = [read_only(layer.parameters, weight) for layer, weight in zip(self.layers, packed, strict=True)]
         self._thawed = [layer.parameters for layer in self.layers]
         for layer, weight, parameters in zip(self.layers, packed, copies, strict=True):
             layer.packed, layer.parameters = weight, parameters
@@ -323,10 +320,13 @@ def load(path):
     return serialization.load(path, Sequential)
 
 
-def read_only(array):
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
+def read_only(parameters, packed):
+    """Copies that nobody can write; the weight is the one that ``packed`` holds, if there is one."""
+    copies = {} if packed is None else {"weight": packed.weight}
+    for name in parameters.keys() - copies.keys():
+        copies[name] = parameters[name].copy()
+        copies[name].flags.writeable = False
+    return {name: copies[name] for name in parameters}
 
 
 def seed_sequence(seed):

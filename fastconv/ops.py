@@ -175,9 +175,9 @@ def pack_weights(weight, x_shape=None, *, operation=None, stride=1, padding=0, d
     Returns
     -------
     PackedWeights
-        For calls of this operation with this layout, these groups and results of the weight's dtype; the gradient of the
-        input also with this stride and, above 1, this dilation and padding. Other calls raise ValueError. Batch, image
-        size, threads and all else may differ. Under another instruction set it is read as an array.
+        For calls of this operation with this layout, these groups and results of the weight's dtype; the gradient of
+        the input also with this stride and, above 1, this dilation and padding. Other calls raise ValueError. Batch,
+        image size, threads and all else may differ. Under another instruction set it is read as an array.
     """
 
 

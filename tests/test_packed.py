@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Weights packed once for many calls: the same bits as with the array, whatever the array becomes later; calls for which
-they were not packed are refused. (The block itself, to the byte: src_c/tests/test_ops.c.)"""
+"""Weights packed once for many calls: the same bits as with the array, whatever the array becomes later; calls for
+which they were not packed are refused. (The block itself, to the byte: src_c/tests/test_ops.c.)"""
 
 import copy
 import pickle
@@ -50,7 +50,8 @@ def test_convolutions_have_the_same_bits_in_either_type(problem, algorithm, isa,
 
 @pytest.mark.parametrize("problem", LINEAR, ids=str)
 def test_dense_layers_have_the_same_bits(problem, isa, dtype):
-    x, weight, bias = (numbers(shape, dtype) for shape in ((problem.n, problem.c), (problem.c, problem.k), (problem.k,)))
+    shapes = (problem.n, problem.c), (problem.c, problem.k), (problem.k,)
+    x, weight, bias = (numbers(shape, dtype) for shape in shapes)
     y = fc.linear(x, weight, bias)
     assert same_bits(fc.linear(x, fc.pack_weights(weight), bias), y)
     packed = fc.pack_weights(weight, operation="linear_backward_input")
@@ -65,7 +66,7 @@ def test_any_number_of_rows(rows, columns, isa, dtype):
 
 
 def test_batch_size_image_size_and_threads_may_change(isa, layout):
-    """Also between images that other algorithms are chosen for; not finite numbers make Winograd's ask the direct one."""
+    """Also between images that other algorithms are chosen for; infinity makes Winograd's ask the direct one."""
     weight = numbers(FILTERS if layout == "NHWC" else FILTERS[::-1])
     first, how = (7, 7, 24) if layout == "NHWC" else (24, 7, 7), {"padding": 1, "layout": layout}
     for algorithm in ("auto", "winograd", "reference"):
