@@ -7,7 +7,7 @@ cdef dict ROLES = {"conv2d": FC_FORWARD, "conv2d_backward_input": FC_BACKWARD_IN
 
 cdef object own_copy(object weight, object axes):
     """A read-only copy, of the same shape, whose numbers lie in this order of the axes."""
-    cdef object memory = np.array(weight.transpose(axes), dtype=weight.dtype.newbyteorder("="), order="C", subok=False)
+    cdef object memory = np.array(weight.transpose(axes), dtype=weight.dtype.newbyteorder("="), order="C")
     memory.flags.writeable = False
     return memory.transpose(np.argsort(axes))
 
