@@ -86,10 +86,10 @@ cdef dict explanation_dict(const fc_explanation *e):
 
 
 def explain_conv2d(int operation, object x, object weight, object packed, object bias, object y, int x_number,
-                   int other_number, object stride, object padding, object dilation, object groups, object layout, object activation,
-                   object precision, object algorithm):
-    """A dictionary. Arrays or shapes; bias and y may be None, packed is what weight was taken from. x_number and other_number are NumPy's of the types of an
-    image and of other arrays of which only the shape is known."""
+                   int other_number, object stride, object padding, object dilation, object groups, object layout,
+                   object activation, object precision, object algorithm):
+    """A dictionary. Arrays or shapes; bias and y may be None, packed is what weight was taken from. x_number and
+    other_number are NumPy's of the types of an image and of other arrays of which only the shape is known."""
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_explanation e

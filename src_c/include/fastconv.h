@@ -168,12 +168,12 @@ fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options);
 
-/* Weights that many calls of fc_conv2d_forward or fc_conv2d_backward_input use can be packed once: set weight->packed to
- * a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have the
- * same bits. The array stays with its block, unchanged: some calls read it instead. A block may be read by many threads
- * at once. It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call
- * with other filters, groups, operation, type of arithmetic or instruction set (and, going backward, with a stride whose
- * phases differ) returns FC_BAD_PACKED.
+/* Weights that many calls of fc_conv2d_forward or fc_conv2d_backward_input use can be packed once: set weight->packed
+ * to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
+ * the same bits. The array stays with its block, unchanged: some calls read it instead. Many threads may read a block.
+ * It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call with
+ * other filters, groups, operation, type of arithmetic or instruction set (going backward also with other taps for a
+ * phase of the stride) returns FC_BAD_PACKED. A block is made for this process: it is no format for files.
  * A size of 0: nothing is gained, the algorithm that `g` and `options` choose does not use it; leave `packed` NULL. */
 size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options);
 fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,

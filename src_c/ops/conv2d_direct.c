@@ -106,8 +106,8 @@ static int readable_in_place(const plan *pl) {
 enum { LATE_PACKING_BLOCKS = 2 };
 
 /* Few rows of results read the weights where they lie: packing costs more than the sums. One row of 512 to 4096 channels
- * and filters runs at the speed of memory, twice as fast as with packing; three rows are still 10 % faster. Where panels
- * are there already, two rows are faster by tiles: x1.2 to x1.6 for 256 and 1024 channels. */
+ * and filters runs at the speed of memory, twice as fast as with packing; three rows are still 10 % faster. Where
+ * panels are there already, two rows are faster by tiles: x1.2 to x1.6 for 256 and 1024 channels. */
 enum { IN_PLACE_ROWS = 3, IN_PLACE_ROWS_OF_PACKED = 1 };
 
 static int weights_readable(const plan *pl) {

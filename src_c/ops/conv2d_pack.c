@@ -4,8 +4,8 @@
  * begins by telling what it was made for; the panels follow, for the gradient of the input those of each phase of the
  * stride.
  *
- * Only the direct algorithm gains by it. With AVX-512 and one ResNet-50 image: x1.02 to x1.2 in 1x1 layers, x1.2 to x1.8
- * where few pixels meet many weights (7x7); dense layers of 1024 to 4096 channels with 4 to 64 rows: x1.5 to x2.6.
+ * Only the direct algorithm gains by it. With AVX-512 and one ResNet-50 image: x1.02 to x1.2 in 1x1 layers, x1.2 to
+ * x1.8 where few pixels meet many weights (7x7); dense layers of 1024 to 4096 channels with 4 to 64 rows: x1.3 to x2.6.
  * Winograd's transform makes 4 numbers of each: kept from call to call, it saves one image 5 to 15 % with up to 256
  * channels and costs it 15 % with 512, where it has to come from memory. */
 #include <string.h>
