@@ -41,7 +41,7 @@ class Explanation(NamedTuple):
 
     ``multiplications`` counts what the definition asks for, ``products`` what the kernel does, with lanes whose result
     is dropped; ``bytes`` are those of the arrays, ``copies`` what is written besides, at most; ``intensity`` is
-    operations (a multiplication and an addition are two) per byte of the arrays. Of pooling ``windows`` is told instead.
+    operations (a multiplication and an addition are two) per byte of the arrays. Of pooling ``windows`` is told.
     """
 
     operation: str
