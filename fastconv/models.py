@@ -18,6 +18,7 @@ from fastconv.summary import summary_table
 from fastconv.training import Trainable
 
 BUILDING = threading.RLock()  # the first call of a model may come from several threads at once
+CACHE_LINE = 64  # bytes: a dense row of 256 x 256 takes half as long again with weights that begin elsewhere
 LAYER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -153,21 +154,22 @@ class Sequential(Trainable):
         self._initialized = len(self.layers)
 
     def _allocate(self):
-        """Give all parameters one new buffer, all gradients another. Parameters that a layer holds
-        keep their values, the others are zero."""
+        """Give all parameters one new buffer, all gradients another, each beginning with a cache line. Parameters that
+        a layer holds keep their values, the others are zero."""
         specs = [layer.parameter_shapes(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
         for layer, spec in zip(self.layers, specs, strict=True):
             held = {name: array.shape for name, array in layer.parameters.items()}
             if held and held != spec:
                 raise ValueError(f"layer {layer.name!r} holds arrays {held}, here it needs {spec}")
-        size = sum(math.prod(shape) for spec in specs for shape in spec.values())
-        self._parameters = np.zeros(size, self.dtype)
-        self._gradients = np.zeros(size, self.dtype)
+        line = CACHE_LINE // self.dtype.itemsize
+        size = sum(-(-math.prod(shape) // line) * line for spec in specs for shape in spec.values())
+        self._parameters = zeros_on_a_line(size, self.dtype)
+        self._gradients = zeros_on_a_line(size, self.dtype)
         offset = 0
         for layer, spec in zip(self.layers, specs, strict=True):
             for name, shape in spec.items():
                 part = slice(offset, offset + math.prod(shape))
-                offset = part.stop
+                offset = -(-part.stop // line) * line
                 view = self._parameters[part].reshape(shape)
                 if name in layer.parameters:
                     view[...] = layer.parameters[name]
@@ -209,7 +211,7 @@ class Sequential(Trainable):
     def count_params(self):
         """Number of learned values."""
         self.build()
-        return self._parameters.size
+        return sum(array.size for array in self.parameters.values())
 
     def summary(self, print_fn=print):
         """Print the layers with the shapes of their results and their parameter counts."""
@@ -351,3 +353,11 @@ def checked_shape(shape):
 def snake_case(name):
     """Keras's name of a layer class: MaxPooling2D to max_pooling2d."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
+
+
+def zeros_on_a_line(size, dtype):
+    """A vector of zeros that begins with a cache line."""
+    line = CACHE_LINE // dtype.itemsize
+    buffer = np.zeros(size + line, dtype)
+    first = -buffer.ctypes.data % CACHE_LINE // dtype.itemsize
+    return buffer[first : first + size]
