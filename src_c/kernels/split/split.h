@@ -43,8 +43,10 @@ typedef void (*fc_split_rows_fn)(int parts, int64_t rows, int64_t columns, const
                                  fc_bf16 *dst, ptrdiff_t dst_chunk);
 
 /* One chunk of a panel of B from src[term*src_term + column]: terms <= 32 and columns <= 32, filled with zeros; up to 16
- * columns the second half is not written. */
-typedef void (*fc_split_panel_fn)(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, fc_bf16 *dst);
+ * columns the second half is not written. next: where a chunk with this src_term begins that will be wanted soon; it is
+ * brought in, not read, and may lie anywhere. */
+typedef void (*fc_split_panel_fn)(int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
+                                  const float *next, fc_bf16 *dst);
 
 /* Rows of A that lie a_row apart. */
 typedef struct fc_row_tile {

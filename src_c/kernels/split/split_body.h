@@ -47,20 +47,25 @@ static void split_rows(int parts, int64_t rows, int64_t columns, const float *sr
     else split_rows_fixed(3, rows, columns, src, src_row, dst, dst_chunk);
 }
 
+/* Rows of 128 bytes are too short for the processor to see what comes next: without a hint a panel of weights came in
+ * at a third of the speed of memory. */
 FC_INLINE void split_panel_fixed(const int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
-                                 fc_bf16 *dst) {
+                                 const float *next, fc_bf16 *dst) {
     for (int l = 0; l < VL_f32; l++)
         for (int j = 0; j < columns; j += VL_f32) {
+            __builtin_prefetch(next + l * src_term + j, 0, 3);
+            __builtin_prefetch(next + (l + VL_f32) * src_term + j, 0, 3);
             const v_f32 low = load_up_to(src + l * src_term + j, l < terms ? columns - j : 0);
             const v_f32 high = load_up_to(src + (l + VL_f32) * src_term + j, l + VL_f32 < terms ? columns - j : 0);
             split_vectors(parts, low, high, dst + j * FC_SPLIT_TERMS + l * FC_SPLIT_TERMS, FC_SPLIT_PANEL);
         }
 }
 
-static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, fc_bf16 *dst) {
-    if (parts == 1) split_panel_fixed(1, terms, columns, src, src_term, dst);
-    else if (parts == 2) split_panel_fixed(2, terms, columns, src, src_term, dst);
-    else split_panel_fixed(3, terms, columns, src, src_term, dst);
+static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, const float *next,
+                        fc_bf16 *dst) {
+    if (parts == 1) split_panel_fixed(1, terms, columns, src, src_term, next, dst);
+    else if (parts == 2) split_panel_fixed(2, terms, columns, src, src_term, next, dst);
+    else split_panel_fixed(3, terms, columns, src, src_term, next, dst);
 }
 
 /* Tiles 0 to 3: sums [tile of rows][half of the columns]; 4 and 5: A; 6 and 7: B. */
