@@ -22,7 +22,7 @@ FC_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")
 #include "../kernels/split/split_body.h"
 FC_TARGET_END
 
-static const fc_split split = {split_rows, split_panel, split_multiply};
+static const fc_split split = {split_rows, split_panel, split_columns, split_multiply};
 extern const fc_isa fc_isa_avx512;
 const fc_isa fc_isa_amx = {.name = "amx", .base = &fc_isa_avx512, .split = &split};
 #elif defined(__x86_64__)

@@ -22,7 +22,6 @@ static const char *refusal(const fc_problem *problem, fc_precision precision, co
     if (problem->dtype != FC_FLOAT32) return "it is made for float32";
     if (fc_kernels_for(FC_FLOAT32)->split == NULL) return "the instruction set has no matrix unit";
     if (problem->precision != precision) return otherwise;
-    if (problem->operation == FC_BACKWARD_WEIGHT) return "it has no gradient of the weights";
     if (!is_large(problem)) return "vectors are faster on so few channels, filters or pixels";
     return NULL;
 }
@@ -49,9 +48,13 @@ static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
                                             const fc_array *grad_x) {                                                  \
         return fc_backward_input_by(run_##parts, g, grad_y, weight, grad_x);                                           \
     }                                                                                                                  \
+    static fc_status backward_weight_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,            \
+                                             const fc_array *grad_weight) {                                            \
+        return fc_split_backward_weight(g, grad_y, x, grad_weight, parts);                                             \
+    }                                                                                                                  \
     const fc_conv2d_algorithm fc_bf16x##parts##_algorithm = {                                                          \
         "bf16x" #parts, FC_DIRECT, refusal_##parts, preferred, forward_##parts, backward_input_##parts,                \
-        fc_direct_backward_weight,                                                                                     \
+        backward_weight_##parts,                                                                                       \
         "auto takes it on a matrix unit for " when};
 
 FC_BF16_ALGORITHM(1, FC_MEDIUM, "\"medium\"")

@@ -350,7 +350,7 @@ static fc_split_block bring_input(task *t, const pass *ps) {
                 *to++ = (c * channels.block + r * packed.tap_row + s * packed.tap_column) * pl->parts;
     const ptrdiff_t a_row = packed.pixel * pl->parts;
     return (fc_split_block){.parts = pl->parts, .chunks = ps->chunks, .tiles = place_tiles(t, a_row), .a_chunk = t->chunk,
-                            .a_row = a_row, .tile = t->tile};
+                            .a_row = a_row, .a_part = FC_SPLIT_TERMS, .tile = t->tile};
 }
 
 static void multiply_pass(task *t, int64_t pass_index) {

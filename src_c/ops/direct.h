@@ -28,6 +28,8 @@ fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *d
 
 /* Products by parts (kernels/split/split.h): what fc_direct_run does, on the matrix unit. */
 fc_status fc_split_run(const fc_direct *problem, int parts);
+fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                   const fc_array *grad_weight, int parts);
 
 /* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
 fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,

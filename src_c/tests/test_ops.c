@@ -114,6 +114,13 @@ static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan
     CHECK(fc_split_run(&d, parts) == FC_OK, "status by parts");
     fc_conv2d_forward(g, &x, &w, &bias, &y_judge, &judge);
     CHECK(close_numbers(y.data, y_judge.data, FC_FLOAT32, y_size, with_nan == 2 ? 1e33 : 0), "by parts");
+    fill(y.data, FC_FLOAT32, y_size);
+    fc_array grad_w = w, grad_w_judge = w;
+    grad_w.data = new_poisoned(FC_FLOAT32, w_size), grad_w_judge.data = new_poisoned(FC_FLOAT32, w_size);
+    CHECK(fc_split_backward_weight(g, &y, &x, &grad_w, parts) == FC_OK, "status of the gradient by parts");
+    fc_conv2d_backward_weight(g, &y, &x, &grad_w_judge, &judge);
+    CHECK(close_numbers(grad_w.data, grad_w_judge.data, FC_FLOAT32, w_size, with_nan == 2 ? 1e33 : 0), "gradient by parts");
+    free(grad_w.data), free(grad_w_judge.data);
     free(x.data), free(w.data), free(bias.data), free(y.data), free(y_judge.data);
 }
 

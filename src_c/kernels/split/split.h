@@ -12,8 +12,8 @@
  * Terms come in chunks of 32. Both operands keep term j of a chunk beside term j + 16: a 32-bit lane then is two numbers
  * of which each took its upper half, and no number ever moves to another lane.
  *
- *     A    [part][pair][2], a row of 64 bytes a part, for each row and chunk: row i, chunk t begins at
- *          a[tile->a + i*a_row + a_chunk[t]]
+ *     A    [pair][2], a row of 64 bytes, for each row, chunk and part: row i, chunk t, part m begins at
+ *          a[tile->a + i*a_row + a_chunk[t] + m*a_part]
  *     B    [chunk][part][half of the columns][pair][column][2]: a packed panel
  *
  * A number that is not finite, or so large that it overflows while it is split, makes the results it contributes to NaN.
@@ -48,6 +48,13 @@ typedef void (*fc_split_rows_fn)(int parts, int64_t rows, int64_t columns, const
 typedef void (*fc_split_panel_fn)(int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
                                   const float *next, fc_bf16 *dst);
 
+/* Rows of A from columns of numbers, of which windows take 32 from any number on: pair i of row j and part m is the numbers
+ * (i, i + 16) of column j, at dst[j*dst_row + m*dst_part + 2*i]. Pairs come in blocks of 16; with `step` 16 these are all
+ * pairs from 0 on, with 32 every other block is left out, for windows that begin at multiples of 32: then pair 32*b + i is
+ * at place 16*b + i. Numbers from `rows` on are zeros. */
+typedef void (*fc_split_columns_fn)(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row,
+                                    int64_t blocks, int step, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part);
+
 /* Rows of A that lie a_row apart. */
 typedef struct fc_row_tile {
     ptrdiff_t a;
@@ -58,7 +65,7 @@ typedef struct fc_split_block {
     int parts;
     int64_t chunks, tiles;      /* at least 1 of each */
     const ptrdiff_t *a_chunk;   /* [chunks] */
-    ptrdiff_t a_row;
+    ptrdiff_t a_row, a_part;
     const fc_row_tile *tile;    /* [tiles] */
     int accumulate;
     fc_epilogue activation;
@@ -74,6 +81,7 @@ typedef void (*fc_split_multiply_fn)(const fc_split_block *t, const fc_bf16 *a, 
 typedef struct fc_split {
     fc_split_rows_fn rows;
     fc_split_panel_fn panel;
+    fc_split_columns_fn columns;
     fc_split_multiply_fn multiply;
 } fc_split;
 

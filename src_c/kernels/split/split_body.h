@@ -68,10 +68,66 @@ static void split_panel(int parts, int terms, int columns, const float *src, ptr
     else split_panel_fixed(3, terms, columns, src, src_term, next, dst);
 }
 
+/* 16 vectors as the rows of a square, which is transposed: four perfect shuffles. */
+FC_INLINE void transpose(v_f32 x[VL_f32]) {
+    v_f32 y[VL_f32];
+    FC_UNROLL
+    for (int round = 0; round < 4; round++) {
+        FC_UNROLL
+        for (int i = 0; i < VL_f32 / 2; i++) {
+            y[2 * i] = zip_lo_f32(x[i], x[i + VL_f32 / 2]);
+            y[2 * i + 1] = zip_hi_f32(x[i], x[i + VL_f32 / 2]);
+        }
+        FC_UNROLL
+        for (int i = 0; i < VL_f32; i++) x[i] = y[i];
+    }
+}
+
+/* 16 pairs of up to 16 columns. `low` and `high`: numbers left of the first and of the second half. */
+FC_INLINE void split_square(const int parts, int64_t low, int64_t high, int columns, const float *src, ptrdiff_t src_row,
+                            fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
+    fc_bf16 pairs[FC_MOST_PARTS][VL_f32][2 * VL_f32] __attribute__((aligned(64)));
+    for (int i = 0; i < VL_f32; i++) {
+        const v_f32 first = load_up_to(src + i * src_row, i < low ? columns : 0);
+        const v_f32 second = load_up_to(src + (i + VL_f32) * src_row, i < high ? columns : 0);
+        split_vectors(parts, first, second, pairs[0][i], 2 * VL_f32 * VL_f32);
+    }
+    for (int part = 0; part < parts; part++) {
+        v_f32 x[VL_f32];
+        FC_UNROLL
+        for (int i = 0; i < VL_f32; i++) x[i] = load_f32((const float *)(const void *)pairs[part][i]);
+        transpose(x);
+        fc_bf16 *to = dst + part * dst_part;
+        if (columns == VL_f32) {
+            FC_UNROLL
+            for (int j = 0; j < VL_f32; j++) store_f32((float *)(void *)(to + j * dst_row), x[j]);
+            continue;
+        }
+        FC_UNROLL
+        for (int j = 0; j < VL_f32; j++)
+            if (j < columns) store_f32((float *)(void *)(to + j * dst_row), x[j]);
+    }
+}
+
+FC_INLINE void split_columns_fixed(const int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row,
+                                   int64_t blocks, int step, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
+    for (int64_t b = 0; b < blocks; b++)
+        for (int64_t j = 0; j < columns; j += VL_f32)
+            split_square(parts, rows - b * step, rows - b * step - VL_f32, (int)FC_MIN(VL_f32, columns - j),
+                         src + b * step * src_row + j, src_row, dst + j * dst_row + b * 2 * VL_f32, dst_row, dst_part);
+}
+
+static void split_columns(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row, int64_t blocks,
+                          int step, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
+    if (parts == 1) split_columns_fixed(1, rows, columns, src, src_row, blocks, step, dst, dst_row, dst_part);
+    else if (parts == 2) split_columns_fixed(2, rows, columns, src, src_row, blocks, step, dst, dst_row, dst_part);
+    else split_columns_fixed(3, rows, columns, src, src_row, blocks, step, dst, dst_row, dst_part);
+}
+
 /* Tiles 0 to 3: sums [tile of rows][half of the columns]; 4 and 5: A; 6 and 7: B. */
 #define FC_LOAD_A(part)                                                             \
-    FC_TILE_LOAD(4, a0 + at + (part) * FC_SPLIT_TERMS, row_bytes);                  \
-    if (pair) FC_TILE_LOAD(5, a1 + at + (part) * FC_SPLIT_TERMS, row_bytes)
+    FC_TILE_LOAD(4, a0 + at + (part) * a_part, row_bytes);                          \
+    if (pair) FC_TILE_LOAD(5, a1 + at + (part) * a_part, row_bytes)
 #define FC_LOAD_B(part)                                                             \
     FC_TILE_LOAD(6, b + (part) * FC_SPLIT_PANEL, 64);                               \
     if (wide) FC_TILE_LOAD(7, b + (part) * FC_SPLIT_PANEL + FC_SPLIT_PANEL / 2, 64)
@@ -83,7 +139,7 @@ static void split_panel(int parts, int terms, int columns, const float *src, ptr
 
 FC_INLINE void add_up_tiles(const int parts, const int pair, const int wide, const fc_split_block *t, const fc_bf16 *a0,
                             const fc_bf16 *a1, const fc_bf16 *b, float *sums) {
-    const ptrdiff_t row_bytes = t->a_row * (ptrdiff_t)sizeof *a0;
+    const ptrdiff_t row_bytes = t->a_row * (ptrdiff_t)sizeof *a0, a_part = t->a_part;
     FC_TILE_ZERO(0);
     FC_TILE_ZERO(1);
     FC_TILE_ZERO(2);

@@ -56,10 +56,19 @@ static void split_panel(int parts, int terms, int columns, const float *src, ptr
                          dst + j / 16 * 512 + l % 16 * 32 + j % 16 * 2 + l / 16, FC_SPLIT_PANEL);
 }
 
+static void split_columns(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row, int64_t blocks,
+                          int step, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
+    for (int64_t j = 0; j < columns; j++)
+        for (int64_t place = 0; place < 32 * blocks; place++) {
+            const int64_t i = place / 32 * step + place % 32 / 2 + place % 2 * 16;
+            split_number(parts, i < rows ? src[i * src_row + j] : 0.0f, dst + j * dst_row + place, dst_part);
+        }
+}
+
 /* One chunk of a sum: all terms of a product, then the next product. */
-static float add_chunk(int parts, float sum, const fc_bf16 *a, const fc_bf16 *b) {
+static float add_chunk(int parts, float sum, const fc_bf16 *a, ptrdiff_t a_part, const fc_bf16 *b) {
     for (int product = split_first_product[parts]; product < 6; product++) {
-        const fc_bf16 *x = a + split_products[product][0] * 32, *w = b + split_products[product][1] * FC_SPLIT_PANEL;
+        const fc_bf16 *x = a + split_products[product][0] * a_part, *w = b + split_products[product][1] * FC_SPLIT_PANEL;
         float chain[2] = {0, 0};
         for (int l = 0; l < FC_SPLIT_TERMS; l++) chain[l % 2] += from_bf16(x[l]) * from_bf16(w[l / 2 * 32 + l % 2]);
         sum += chain[0] + chain[1];
@@ -74,7 +83,7 @@ static void split_multiply(const fc_split_block *t, const fc_bf16 *a, const fc_b
             for (int j = 0; j < columns; j++) {
                 float sum = 0, *to = c + c_row[tile->first + i] + j;
                 for (int64_t l = 0; l < t->chunks; l++)
-                    sum = add_chunk(t->parts, sum, a + tile->a + i * t->a_row + t->a_chunk[l],
+                    sum = add_chunk(t->parts, sum, a + tile->a + i * t->a_row + t->a_chunk[l], t->a_part,
                                     b + l * t->parts * FC_SPLIT_PANEL + j / 16 * 512 + j % 16 * 2);
                 if (t->accumulate) sum += *to;
                 if (bias != NULL) sum += bias[j];
