@@ -9,7 +9,7 @@
 #include <immintrin.h> /* system headers stay outside the target region */
 #include <string.h>
 
-FC_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")
+FC_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16,prfchw")
 #include "vec_avx512.h"
 #include "vec_amx.h"
 #define T float

@@ -20,6 +20,7 @@
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "activation.h"
+#include "ahead.h"
 #include "blocking.h"
 #include "direct.h"
 #include "explain.h"
@@ -38,11 +39,12 @@ typedef struct plan {
     int64_t panels, panels_per_block, filter_blocks;
     int direct_y;  /* results are added up in y itself */
     int pack_late; /* a panel of weights is packed by the task that uses it */
+    int64_t stride_of_blocks; /* from a worker's block to its next, if all workers are as fast */
     fc_row_blocks blocks;
     /* scratch memory, in bytes from its start */
     char *scratch;
     atomic_uchar *doubtful; /* [image] */
-    size_t doubtful_at, bias_at, workers_at, worker_bytes, output_at, panel_at, offsets_at, tiles_at, marks_at;
+    size_t doubtful_at, bias_at, workers_at, worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at;
 } plan;
 
 /* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
@@ -176,6 +178,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     /* per pixel: a row of C; per output row: its start; per chunk: its offset in A */
     FC_RESERVE(pl->offsets_at, (pixels + (size_t)pl->blocks.rows + pass_chunks) * sizeof(ptrdiff_t));
     FC_RESERVE(pl->tiles_at, (size_t)most_tiles(pl) * sizeof(fc_row_tile));
+    FC_RESERVE(pl->ahead_at, (size_t)(most_tiles(pl) / 2 + 1) * sizeof(fc_ahead));
     FC_RESERVE(pl->marks_at, pixels);
 #undef FC_RESERVE
     pl->worker_bytes = at;
@@ -202,6 +205,7 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     split_pixels(pl);
     pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
     const int threads = fc_threads_for(INT32_MAX, vector_work(pl));
+    pl->stride_of_blocks = threads;
     split_filters(pl, threads);
     return threads;
 }
@@ -264,18 +268,19 @@ static void pack_bias(const plan *pl) {
 typedef struct task {
     const plan *pl;
     fc_block block;
-    int64_t group, first_panel, panels, pixels;
+    int64_t index, group, first_panel, panels, pixels;
     fc_bf16 *input, *panel;
     float *output;
     ptrdiff_t *c_row, *row_at, *chunk;
     fc_row_tile *tile;
+    fc_ahead *ahead;
     unsigned char *marks; /* [pixel]: a result is not finite */
 } task;
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = worker_memory(pl, worker);
-    task t = {.pl = pl, .input = (void *)memory, .output = (void *)(memory + pl->output_at),
+    task t = {.pl = pl, .index = index, .ahead = (void *)(memory + pl->ahead_at), .input = (void *)memory, .output = (void *)(memory + pl->output_at),
               .panel = (void *)(memory + pl->panel_at), .tile = (void *)(memory + pl->tiles_at),
               .c_row = (void *)(memory + pl->offsets_at), .marks = (unsigned char *)memory + pl->marks_at};
     t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
@@ -353,6 +358,32 @@ static fc_split_block bring_input(task *t, const pass *ps) {
                             .a_row = a_row, .a_part = FC_SPLIT_TERMS, .tile = t->tile};
 }
 
+/* The input that this worker will probably want after this pass: other channels of its pixels, or another block. */
+static fc_region next_input(const task *t, int64_t pass_index) {
+    const plan *pl = t->pl;
+    const int same_block = pass_index + 1 < pass_count(pl);
+    const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : pl->stride_of_blocks);
+    if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
+        return (fc_region){0};
+    const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);
+    const fc_reader reader = {.array = pl->x};
+    return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
+}
+
+/* Its share for each pair of tiles of a panel. */
+static void look_ahead(const task *t, const fc_region *region, int64_t panel, fc_split_block *block) {
+    enum { MOST_LINES = 40 };
+    const int64_t pairs = (block->tiles + 1) / 2, calls = t->panels * pairs;
+    const int64_t share = fc_ceil_div(region->outer * region->inner * region->lines, calls);
+    block->ahead_lines = (int)FC_MIN(MOST_LINES, fc_ceil_div(share, block->chunks));
+    block->ahead = t->ahead;
+    for (int64_t i = 0; i < pairs; i++)
+        t->ahead[i] = fc_share_of(region, (panel - t->first_panel) * pairs + i, calls,
+                                  2 * block->chunks * block->ahead_lines);
+}
+
 static void multiply_pass(task *t, int64_t pass_index) {
     const plan *pl = t->pl;
     const fc_direct *d = pl->d;
@@ -362,12 +393,14 @@ static void multiply_pass(task *t, int64_t pass_index) {
     block.accumulate = pass_index > 0;
     block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
     float *y = (float *)d->y.data + t->group * d->y_group;
+    const fc_region input = next_input(t, pass_index);
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const fc_bf16 *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
         if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
         const int64_t k = panel * FC_SPLIT_COLUMNS;
         const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
         float *c = pl->direct_y ? y + k : t->output + k - t->first_panel * FC_SPLIT_COLUMNS;
+        look_ahead(t, &input, panel, &block);
         pl->split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL, panel_columns(pl, panel), c,
                             t->c_row, t->marks);
     }

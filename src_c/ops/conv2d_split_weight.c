@@ -195,14 +195,13 @@ static int64_t bring_x(task *t, const fc_block *chunk, int64_t *places) {
         pl->split->columns(pl->split_parts, lines, b->channels, t->raw_x + i * pixels * b->channels, b->channels, blocks,
                            pl->gathered ? 32 : 16, t->split_x + i * pl->a_region, pl->a_row, pl->a_part);
     for (int64_t l = 0; l < chunks; l++) t->chunk[l] = l * (pl->gathered ? 32 : 64);
-    fc_row_tile *tile = t->tile;
-    for (int64_t r = 0; r < pl->window.r; r++)
-        for (int64_t s = 0; s < pl->window.s; s++) {
-            const int64_t tap = r * pl->window.s + s;
+    fc_row_tile *tile = t->tile; /* taps of some channels one after the other: they read the same cache lines */
+    for (int64_t c = 0; c < b->channels; c += FC_SPLIT_ROWS)
+        for (int64_t tap = 0; tap < taps(pl); tap++) {
+            const int64_t r = tap / pl->window.s, s = tap % pl->window.s;
             const ptrdiff_t from = pl->gathered ? tap * pl->a_region : 2 * (r * at.tap_row + s * at.tap_column) / b->channels;
-            for (int64_t c = 0; c < b->channels; c += FC_SPLIT_ROWS)
-                *tile++ = (fc_row_tile){.a = from + c * pl->a_row, .first = (int)(tap * b->channels + c),
-                                        .rows = (int)FC_MIN(FC_SPLIT_ROWS, b->channels - c)};
+            *tile++ = (fc_row_tile){.a = from + c * pl->a_row, .first = (int)(tap * b->channels + c),
+                                    .rows = (int)FC_MIN(FC_SPLIT_ROWS, b->channels - c)};
         }
     return tile - t->tile;
 }

@@ -307,13 +307,22 @@ static void test_choice(void) {
     for (g.n = 0; g.n <= 1000; g.n += 1 + 99 * g.n)
         for (int threads = 1; threads <= 8; threads++) {
             fc_set_num_threads(threads);
-            CHECK(is_choice(&g, FC_FLOAT32, FC_DEFAULT, FC_AUTO, unit ? "bf16x2" : "winograd"), "auto, for any batch and threads");
+            CHECK(is_choice(&g, FC_FLOAT32, FC_DEFAULT, FC_AUTO, "winograd"), "auto, for any batch and threads");
         }
     CHECK(is_choice(&g, FC_FLOAT32, FC_MEDIUM, FC_AUTO, unit ? "bf16x1" : "winograd"), "auto in medium");
-    CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, unit ? "bf16x3" : "direct"), "strict");
+    CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, "direct"), "strict");
     CHECK(is_choice(&g, FC_FLOAT64, FC_HIGH, FC_AUTO, "direct"), "float64");
     CHECK(is_choice(&g, FC_FLOAT64, FC_STRICT, FC_WINOGRAD, "winograd"), "what is named outright wins");
-    CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, unit ? "bf16x2" : "direct"), "what is named outright wins");
+    CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, "direct"), "what is named outright wins");
+    g = good, g.h = g.w = 14, g.c = g.k = 64;
+    fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
+    for (g.n = 0; g.n <= 1000; g.n += 1 + 99 * g.n)
+        for (int threads = 1; threads <= 8; threads++) {
+            fc_set_num_threads(threads);
+            CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, unit ? "bf16x3" : "direct"), "strict on a matrix unit");
+            CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_AUTO, unit ? "bf16x2" : "winograd"), "high on a matrix unit");
+            CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, unit ? "bf16x2" : "direct"), "direct in high");
+        }
 #define REFUSED(field, value) \
     g = good, g.field = (value), test_refused(g)
     REFUSED(r, 5);

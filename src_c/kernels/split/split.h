@@ -69,6 +69,8 @@ typedef struct fc_split_block {
     const fc_row_tile *tile;    /* [tiles] */
     int accumulate;
     fc_epilogue activation;
+    const fc_ahead *ahead; /* [(tiles + 1) / 2] or NULL: what to bring in while a pair of tiles is added up, ... */
+    int ahead_lines;       /* ... this many cache lines a chunk */
 } fc_split_block;
 
 /* C[i][j] = epilogue( (accumulate ? C[i][j] : 0) + sum over chunks, products and terms ),  C[i][j] = c[c_row[i] + j].

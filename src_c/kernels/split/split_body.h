@@ -138,7 +138,7 @@ static void split_columns(int parts, int64_t rows, int64_t columns, const float 
     if (pair && wide) FC_TILE_ADD_PRODUCTS(3, 5, 7)
 
 FC_INLINE void add_up_tiles(const int parts, const int pair, const int wide, const fc_split_block *t, const fc_bf16 *a0,
-                            const fc_bf16 *a1, const fc_bf16 *b, float *sums) {
+                            const fc_bf16 *a1, const fc_bf16 *b, fc_ahead ahead, float *sums) {
     const ptrdiff_t row_bytes = t->a_row * (ptrdiff_t)sizeof *a0, a_part = t->a_part;
     FC_TILE_ZERO(0);
     FC_TILE_ZERO(1);
@@ -146,6 +146,7 @@ FC_INLINE void add_up_tiles(const int parts, const int pair, const int wide, con
     FC_TILE_ZERO(3);
     for (int64_t l = 0; l < t->chunks; l++, b += parts * FC_SPLIT_PANEL) {
         const ptrdiff_t at = t->a_chunk[l];
+        for (int i = 0; i < t->ahead_lines; i++, ahead.at += ahead.step) __builtin_prefetch(ahead.at, 0, 2);
         if (parts == 3) {
             FC_LOAD_A(0);
             FC_LOAD_B(2);
@@ -181,15 +182,15 @@ FC_INLINE void add_up_tiles(const int parts, const int pair, const int wide, con
 #undef FC_MULTIPLY
 
 FC_INLINE void add_up_parts(const int parts, const int wide, const fc_split_block *t, const fc_bf16 *a0,
-                            const fc_bf16 *a1, const fc_bf16 *b, float *sums) {
-    if (a1 != NULL) add_up_tiles(parts, 1, wide, t, a0, a1, b, sums);
-    else add_up_tiles(parts, 0, wide, t, a0, a0, b, sums);
+                            const fc_bf16 *a1, const fc_bf16 *b, fc_ahead ahead, float *sums) {
+    if (a1 != NULL) add_up_tiles(parts, 1, wide, t, a0, a1, b, ahead, sums);
+    else add_up_tiles(parts, 0, wide, t, a0, a0, b, ahead, sums);
 }
 
 FC_INLINE void add_up(const int parts, int columns, const fc_split_block *t, const fc_bf16 *a0, const fc_bf16 *a1,
-                      const fc_bf16 *b, float *sums) {
-    if (columns > VL_f32) add_up_parts(parts, 1, t, a0, a1, b, sums);
-    else add_up_parts(parts, 0, t, a0, a1, b, sums);
+                      const fc_bf16 *b, fc_ahead ahead, float *sums) {
+    if (columns > VL_f32) add_up_parts(parts, 1, t, a0, a1, b, ahead, sums);
+    else add_up_parts(parts, 0, t, a0, a1, b, ahead, sums);
 }
 
 /* One vector of one row; returns whether all its results are finite. */
@@ -218,6 +219,14 @@ FC_INLINE void finish_tile(const fc_split_block *t, const fc_row_tile *tile, con
     }
 }
 
+/* Where the results go, before they are there. */
+FC_INLINE void fetch_results(const fc_row_tile *tile, int columns, const float *c, const ptrdiff_t *c_row) {
+    for (int i = 0; i < tile->rows; i++) {
+        __builtin_prefetch(c + c_row[tile->first + i], 1, 3);
+        if (columns > VL_f32) __builtin_prefetch(c + c_row[tile->first + i] + VL_f32, 1, 3);
+    }
+}
+
 FC_INLINE void split_multiply_fixed(const int parts, const fc_split_block *t, const fc_bf16 *a, const fc_bf16 *b,
                                     const float *bias, int columns, float *c, const ptrdiff_t *c_row,
                                     unsigned char *doubtful) {
@@ -227,7 +236,10 @@ FC_INLINE void split_multiply_fixed(const int parts, const fc_split_block *t, co
         const fc_row_tile *first = t->tile + i, *second = i + 1 < t->tiles ? first + 1 : NULL;
         const int more = second == NULL ? first->rows : second->rows;
         if (first->rows != rows0 || more != rows1) tiles_begin(rows0 = first->rows, rows1 = more);
-        add_up(parts, columns, t, a + first->a, second == NULL ? NULL : a + second->a, b, sums);
+        fetch_results(first, columns, c, c_row);
+        if (second != NULL) fetch_results(second, columns, c, c_row);
+        add_up(parts, columns, t, a + first->a, second == NULL ? NULL : a + second->a, b,
+               t->ahead == NULL ? (fc_ahead){0} : t->ahead[i / 2], sums);
         finish_tile(t, first, sums, bias, columns, c, c_row, doubtful);
         if (second != NULL)
             finish_tile(t, second, sums + FC_SPLIT_ROWS * FC_SPLIT_COLUMNS, bias, columns, c, c_row, doubtful);
