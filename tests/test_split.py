@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Products by parts on a matrix unit: how exact they are, where numbers that are not finite and those too small or too
-large for a part end, and whose bits they have. Without such a unit there is nothing to see; the C tests run the judges of
-its kernels everywhere."""
+large for a part end, and whose bits they have. Without such a unit there is nothing to see; the C tests run the judges
+of its kernels everywhere."""
 
 import os
 import signal
@@ -80,7 +80,7 @@ def test_errors(text, precision, promised, kind):
     problem = problems.parse(text)
     data, how = problems.random_conv_data(problem, np.float32), problem.geometry
     adversarial(data, kind, np.random.default_rng(3))
-    sizes = problems.ConvData(*(None if array is None else abs(array) for array in data))
+    sizes = problems.ConvData(abs(data.x), abs(data.weight), data.bias, abs(data.grad_y))
     for operation in OPERATIONS:
         if algorithm_of(operation, data, how, precision=precision) != PARTS[precision]:
             continue
@@ -177,10 +177,12 @@ def test_signals_and_forks():
         seen = []
 
         def handler(*_):
+            signal.setitimer(signal.ITIMER_REAL, 0)
             seen.append(same_bits(fc.conv2d(x, weight, padding=1, precision="strict"), expected))
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
 
         before = signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
         try:
             while len(seen) < 20:
                 assert same_bits(fc.conv2d(x, weight, padding=1, precision="strict"), expected)
