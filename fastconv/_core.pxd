@@ -105,6 +105,7 @@ cdef extern from "fastconv.h" nogil:
     int fc_isa_count()
     const char *fc_isa_name(int index)
     int fc_isa_available(int index)
+    const char *fc_isa_refusal(int index)
     int fc_set_isa(int index)
     int fc_set_thread_isa(int index)
     int fc_get_isa()

@@ -193,6 +193,10 @@ def _explanation(operation, role, told, options):
     )
 
 
+# Products of bfloat16 numbers, of which each float32 is the sum of so many.
+_PARTS = {"bf16x1": "3e-3", "bf16x2": "5e-6", "bf16x3": "1e-6"}
+
+
 def _error_bound(algorithm, dtype, precision, role):
     """What is promised; see README.md."""
     unit = "2**-24" if dtype == np.float32 else "2**-53"
@@ -200,11 +204,13 @@ def _error_bound(algorithm, dtype, precision, role):
         return "sums in float64, rounded once"
     if algorithm == "winograd":
         bound = "relative L2 at most 3e-6" if dtype == np.float32 else "no promise for float64"
+    elif algorithm in _PARTS:
+        bound = f"relative L2 at most {_PARTS[algorithm]}"
     else:
         units = 8 if role == _BACKWARD_WEIGHT else 4
         bound = "relative L2 at most 1e-6, " if dtype == np.float32 else ""
         bound += f"each result within {units} u of the sum of |terms|, u = {unit}"
-    if dtype == np.float32 and precision != "strict":
+    if dtype == np.float32 and (precision != "strict" or algorithm == "bf16x3"):
         bound += "; subnormal numbers may count as zero"
     return bound
 

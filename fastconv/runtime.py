@@ -168,7 +168,8 @@ def _cache_sizes():
 
 def show_config(file=None):
     """Print version, instruction sets, threads, OpenMP runtime and caches."""
-    known = [f"{name}{'' if available else ' (not on this machine)'}" for name, available in _core.isa_names()]
+    refusals = _core.isa_refusals()
+    known = [f"{name} ({refusals[name]})" if name in refusals else name for name, _ in _core.isa_names()]
     caches = ", ".join(f"{level} {size}" for level, size in _cache_sizes().items()) or "unknown"
     lines = {
         "fastconv": __version__,

@@ -24,6 +24,13 @@ def isa(request):
         yield request.param
 
 
+@pytest.fixture
+def vectors():
+    """The best instruction set without a matrix unit, forced for the length of the test."""
+    with fc.using_isa(next(name for name in fc.isas() if name != "amx")):
+        yield
+
+
 @pytest.fixture(params=["NHWC", "NCHW"])
 def layout(request):
     return request.param

@@ -74,7 +74,7 @@ def test_nothing_is_taken_and_calls_go_on():
     assert same_bits(fc.conv2d(x, weight), before)
 
 
-def test_sizes_beyond_memory_cost_nothing():
+def test_sizes_beyond_memory_cost_nothing(vectors):
     explanation = fc.explain("conv2d", (10**6, 500, 500, 64), (3, 3, 64, 64), padding=1)
     assert explanation.multiplications == 10**6 * 500 * 500 * 9 * 64 * 64
     assert explanation.bytes["x"] == 10**6 * 500 * 500 * 64 * 4
@@ -86,7 +86,7 @@ def reasons(explanation):
     return {copy.what: copy.why for copy in explanation.copies}
 
 
-def test_copies_and_their_reasons():
+def test_copies_and_their_reasons(vectors):
     weight = (1, 1, 64, 96)
     plain = np.zeros((2, 8, 8, 64), np.float32)
     assert reasons(fc.explain("conv2d", plain, weight)).keys() == {"weight"}
@@ -157,7 +157,7 @@ def test_more_errors():
         fc.explain("conv2d", *shapes, threads=0)
 
 
-def test_the_text_is_for_people():
+def test_the_text_is_for_people(vectors):
     explanation = fc.explain("conv2d", (16, 56, 56, 64), (3, 3, 64, 64), padding=1)
     text = str(explanation)
     assert repr(explanation) == text

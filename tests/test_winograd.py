@@ -214,7 +214,11 @@ def test_it_is_refused_before_memory_is_asked_for():
 def algorithm_of(operation, data, how, **more):
     """The algorithm whose bits a call has."""
     ours = compute(operation, data, how, **more)
-    same = [name for name in ("winograd", "direct") if same_bits(ours, compute(operation, data, how, algorithm=name))]
+    precision = more.get("precision")
+    given = {
+        name: compute(operation, data, how, algorithm=name, precision=precision) for name in ("winograd", "direct")
+    }
+    same = [name for name, result in given.items() if same_bits(ours, result)]
     assert len(same) == 1, same
     return same[0]
 
@@ -256,6 +260,8 @@ def test_precision_and_type_choose_unless_it_is_named(operation, isa):
     problem = problems.parse("c16 h10 k16 r3x3 p1")
     data, how = problems.random_conv_data(problem, np.float32), problem.geometry
     for precision, algorithm in (("strict", "direct"), ("high", "winograd"), ("medium", "winograd")):
+        if isa == "amx" and precision == "medium":
+            algorithm = "direct"  # in one part
         assert algorithm_of(operation, data, how, precision=precision) == algorithm
         with fc.precision(precision):
             assert algorithm_of(operation, data, how) == algorithm

@@ -37,6 +37,15 @@ def isa_names():
     return [(fc_isa_name(i).decode(), bool(fc_isa_available(i))) for i in range(fc_isa_count())]
 
 
+def isa_refusals():
+    """Why this machine does not run an instruction set, for those that it does not."""
+    refusals = {}
+    for i in range(fc_isa_count()):
+        if not fc_isa_available(i):
+            refusals[fc_isa_name(i).decode()] = fc_isa_refusal(i).decode()
+    return refusals
+
+
 def get_isa():
     return fc_isa_name(fc_get_isa()).decode()
 

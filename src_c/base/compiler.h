@@ -15,6 +15,18 @@
 #define FC_TARGET_END FC_PRAGMA(GCC pop_options)
 #endif
 
+/* Whether the compiler knows the matrix unit of x86. */
+#if defined(__has_include)
+#if __has_include(<amxtileintrin.h>) && __has_include(<amxbf16intrin.h>)
+#define FC_HAS_AMX 1
+#elif __has_include(<amxintrin.h>)
+#define FC_HAS_AMX 1
+#endif
+#endif
+#ifndef FC_HAS_AMX
+#define FC_HAS_AMX 0
+#endif
+
 /* The compiler forgets where a pointer came from, so that it keeps no sums of it and of offsets in registers. */
 #define FC_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 

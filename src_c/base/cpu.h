@@ -5,10 +5,14 @@
 
 enum {
     FC_CPU_AVX2_FMA = 1,
-    FC_CPU_AVX512 = 2 /* F, BW, DQ and VL: Skylake-SP and later */
+    FC_CPU_AVX512 = 2, /* F, BW, DQ and VL: Skylake-SP and later */
+    FC_CPU_AMX = 4     /* tiles of bfloat16, and permission to use them */
 };
 
 /* A mask of the above, asked once. The compiler's runtime also checks that the system saves the wide registers. */
 unsigned fc_cpu_features(void);
+
+/* Why a feature is not among them, in words; NULL: it is. */
+const char *fc_cpu_lacks(unsigned feature);
 
 #endif

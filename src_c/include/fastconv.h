@@ -120,7 +120,8 @@ enum {
     FC_COPY_TRANSFORM = 32, /* Winograd's transform */
     FC_COPY_PLANES = 64,    /* an image as planes, one a channel */
     FC_COPY_PARTS = 128,    /* sums over parts of the pixels */
-    FC_COPY_ORDER = 256     /* the order in which the kernel reads */
+    FC_COPY_ORDER = 256,    /* the order in which the kernel reads */
+    FC_COPY_SPLIT = 512     /* numbers as sums of bfloat16 */
 };
 
 /* One of them in words; NULL for another number. */
@@ -223,6 +224,7 @@ const char *fc_openmp_runtime(void);        /* file of the OpenMP runtime, "" wh
 int fc_isa_count(void);
 const char *fc_isa_name(int index);
 int fc_isa_available(int index);
+const char *fc_isa_refusal(int index); /* why it is not available, in words; NULL: it is */
 int fc_set_isa(int index);        /* whole process; -1: the best available. Returns 0, or -1 if not available */
 int fc_set_thread_isa(int index); /* calling thread only; -1: follow the process */
 int fc_get_isa(void);             /* what the next call of this thread uses */

@@ -30,12 +30,18 @@ static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 static atomic_int process_isa = -1;
 static _Thread_local int thread_isa = -1;
 
+/* Its own, or its base's. */
+static const fc_kernels *kernels_of(int isa) {
+    const fc_isa *base = entries[isa].isa->base;
+    return base == NULL ? entries[isa].isa->kernels : base->kernels;
+}
+
 static void fill_tables(void) {
     for (int i = ISA_COUNT - 1; i >= 0; i--) {
         for (int d = 0; d < 2; d++) {
             fc_kernels *table = &tables[i][d];
             const fc_kernels *judge = &fc_isa_reference.kernels[d];
-            *table = entries[i].isa->kernels[d];
+            *table = kernels_of(i)[d];
             if (table->tile == NULL) { /* the block sizes belong to the tile kernel */
                 table->vl = judge->vl;
                 table->mr = judge->mr;
@@ -45,6 +51,7 @@ static void fill_tables(void) {
 #include "../kernels/kernels.inc"
 #undef FC_KERNEL
         }
+        tables[i][0].split = entries[i].isa->split;
         if (fc_isa_available(i)) best_isa = i;
     }
 }
@@ -55,6 +62,10 @@ const char *fc_isa_name(int index) { return index >= 0 && index < ISA_COUNT ? en
 
 int fc_isa_available(int index) {
     return index >= 0 && index < ISA_COUNT && (fc_cpu_features() & entries[index].features) == entries[index].features;
+}
+
+const char *fc_isa_refusal(int index) {
+    return index >= 0 && index < ISA_COUNT ? fc_cpu_lacks(entries[index].features) : "there is no such set";
 }
 
 int fc_set_isa(int index) {
@@ -87,6 +98,11 @@ const fc_kernels *fc_kernels_for(fc_dtype dtype) { return fc_kernels_of(fc_get_i
 
 const fc_kernels *fc_reference_kernels(fc_dtype dtype) { return fc_kernels_of(REFERENCE, dtype); }
 
+const fc_split *fc_split_kernels(void) {
+    const fc_split *split = fc_kernels_for(FC_FLOAT32)->split;
+    return split == NULL ? &fc_reference_split : split;
+}
+
 const char *fc_kernel_name(int k) {
     static const char *const names[] = {
 #define FC_KERNEL(kernel, type) #kernel,
@@ -97,7 +113,7 @@ const char *fc_kernel_name(int k) {
 }
 
 int fc_kernel_is_own(int isa, fc_dtype dtype, int k) {
-    const fc_kernels *own = &entries[isa].isa->kernels[dtype == FC_FLOAT64];
+    const fc_kernels *own = &kernels_of(isa)[dtype == FC_FLOAT64];
     const int has[] = {
 #define FC_KERNEL(kernel, type) own->kernel != NULL,
 #include "../kernels/kernels.inc"

@@ -13,7 +13,12 @@ const fc_kernels *fc_kernels_for(fc_dtype dtype);
 const fc_kernels *fc_kernels_of(int isa, fc_dtype dtype);
 const fc_kernels *fc_reference_kernels(fc_dtype dtype);
 
-/* The k-th kernel of the list: its name (NULL past the end), and whether `isa` has code of its own for it. */
+/* Products by parts: those of the matrix unit, or their judge. */
+const fc_split *fc_split_kernels(void);
+extern const fc_split fc_reference_split;
+
+/* The k-th kernel of the list: its name (NULL past the end), and whether `isa` has code of its own for it,
+ * or its base has. */
 const char *fc_kernel_name(int k);
 int fc_kernel_is_own(int isa, fc_dtype dtype, int k);
 

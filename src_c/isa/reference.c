@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The kernels in plain C: the judge of the others, and what runs where no vector instruction set is known. */
 #include <math.h>
+#include <string.h>
 
 #include "../base/compiler.h"
 #include "../kernels/kernels.h"
+#include "dispatch.h"
 
 #define FC_ISA reference
 #define FC_MR 4
@@ -22,5 +24,8 @@
 #undef T
 #undef TYPE
 #undef F
+
+#include "../kernels/split/split_ref.h"
+const fc_split fc_reference_split = {split_rows, split_panel, split_columns, split_multiply};
 
 #include "isa_table.h"

@@ -9,6 +9,7 @@
 #include "gemm/gemm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"
+#include "split/split.h"
 #include "winograd/winograd.h"
 
 #define FC_MAX_MR 8 /* no instruction set has taller tiles */
@@ -17,6 +18,7 @@ typedef struct fc_kernels {
     int element_size;
     int vl; /* numbers in a vector */
     int mr; /* rows of a full tile; it is 2*vl columns wide */
+    const fc_split *split; /* NULL: no matrix unit, or not for this type */
 #define FC_KERNEL(name, type) type name;
 #include "kernels.inc"
 #undef FC_KERNEL
@@ -25,6 +27,8 @@ typedef struct fc_kernels {
 /* One instruction set: [0] float32, [1] float64. */
 typedef struct fc_isa {
     const char *name;
+    const struct fc_isa *base; /* NULL; or the set whose kernels are also those of this one ... */
+    const fc_split *split;     /* ... and what it adds to them */
     fc_kernels kernels[2];
 } fc_isa;
 

@@ -6,9 +6,9 @@
 #include "explain.h"
 
 /* In the order in which "auto" asks them. */
-static const fc_conv2d_algorithm *const algorithms[] = {&fc_winograd_algorithm, &fc_depthwise_algorithm,
-                                                       &fc_few_filters_algorithm, &fc_direct_algorithm,
-                                                       &fc_reference_algorithm};
+static const fc_conv2d_algorithm *const algorithms[] = {
+    &fc_depthwise_algorithm, &fc_bf16x3_algorithm,      &fc_bf16x2_algorithm, &fc_bf16x1_algorithm,
+    &fc_winograd_algorithm,  &fc_few_filters_algorithm, &fc_direct_algorithm, &fc_reference_algorithm};
 
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 

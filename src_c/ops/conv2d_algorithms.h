@@ -29,6 +29,9 @@ typedef struct fc_conv2d_algorithm {
 
 extern const fc_conv2d_algorithm fc_winograd_algorithm;
 extern const fc_conv2d_algorithm fc_depthwise_algorithm; /* direct where channels do not mix */
+extern const fc_conv2d_algorithm fc_bf16x3_algorithm; /* direct on a matrix unit, each number in this many parts */
+extern const fc_conv2d_algorithm fc_bf16x2_algorithm;
+extern const fc_conv2d_algorithm fc_bf16x1_algorithm;
 extern const fc_conv2d_algorithm fc_few_filters_algorithm; /* direct where filters would not fill a vector */
 extern const fc_conv2d_algorithm fc_direct_algorithm;
 extern const fc_conv2d_algorithm fc_reference_algorithm; /* loops in double precision: slow, the judge of the others */

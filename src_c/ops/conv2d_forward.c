@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The direct algorithm seen from its entry points. The forward convolution needs no change of view. */
+#include "../base/convert.h"
 #include "conv2d_algorithms.h"
 #include "direct.h"
 
@@ -19,6 +20,26 @@ fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_arra
                             const fc_array *y, fc_activation activation) {
     const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);
     return fc_direct_run(&d);
+}
+
+/* Images [n, n + count). */
+static fc_status run_some(const fc_direct *d, int64_t n, int64_t count) {
+    fc_direct some = *d;
+    some.n = count;
+    some.x.data = (char *)some.x.data + n * some.x.stride[0] * (int64_t)fc_dtype_size(some.x.dtype);
+    some.y.data = (char *)some.y.data + n * some.y.stride[0] * (int64_t)fc_dtype_size(some.y.dtype);
+    return fc_direct_run(&some);
+}
+
+fc_status fc_direct_run_doubtful(const fc_direct *d, const atomic_uchar *doubtful) {
+    fc_status status = FC_OK;
+    for (int64_t n = 0; n < d->n && status == FC_OK; n++) {
+        int64_t count = 0;
+        while (n + count < d->n && doubtful[n + count]) count++;
+        if (count > 0) status = run_some(d, n, count);
+        n += count;
+    }
+    return status;
 }
 
 static const char *refusal(const fc_problem *problem) {

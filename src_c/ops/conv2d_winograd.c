@@ -265,15 +265,6 @@ static void run_task(void *context, int64_t index, int worker) {
 
 /* ---------------------------------------------------------------- entries */
 
-/* Images [n, n + count) by the direct algorithm. */
-static fc_status run_directly(const fc_direct *d, int64_t n, int64_t count) {
-    fc_direct some = *d;
-    some.n = count;
-    some.x.data = (char *)some.x.data + n * some.x.stride[0] * (int64_t)fc_dtype_size(some.x.dtype);
-    some.y.data = (char *)some.y.data + n * some.y.stride[0] * (int64_t)fc_dtype_size(some.y.dtype);
-    return fc_direct_run(&some);
-}
-
 static int64_t task_count(const plan *pl) {
     return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
 }
@@ -310,12 +301,7 @@ fc_status fc_winograd_run(const fc_direct *d) {
     pack_bias(&pl);
     const int64_t tasks = task_count(&pl);
     fc_status status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
-    for (int64_t n = 0; n < d->n && status == FC_OK; n++) {
-        int64_t count = 0;
-        while (n + count < d->n && pl.doubtful[n + count]) count++;
-        if (count > 0) status = run_directly(d, n, count);
-        n += count;
-    }
+    if (status == FC_OK) status = fc_direct_run_doubtful(d, pl.doubtful);
     fc_scratch_give_back(pl.scratch);
     return status;
 }

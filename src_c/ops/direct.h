@@ -8,6 +8,8 @@
 #ifndef FC_DIRECT_H
 #define FC_DIRECT_H
 
+#include <stdatomic.h>
+
 #include "pack.h"
 
 /* y[n,p,q,k] = activation(bias[k] + sum over r, s, c of x[n, p*stride_h - top + r*dilation_h, .., c] * weight[r,s,c,k])
@@ -28,6 +30,14 @@ fc_status fc_direct_run(const fc_direct *problem);
 /* What fc_direct_run does first of all: bring the weights into panels, fc_direct_panel_bytes at weight.packed. */
 size_t fc_direct_panel_bytes(const fc_direct *problem);
 fc_status fc_direct_pack(const fc_direct *problem);
+
+/* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they belong. */
+fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *doubtful);
+
+/* Products by parts (kernels/split/split.h): what fc_direct_run does, on the matrix unit. */
+fc_status fc_split_run(const fc_direct *problem, int parts);
+fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                   const fc_array *grad_weight, int parts);
 
 /* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
 fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,

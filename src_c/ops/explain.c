@@ -45,6 +45,7 @@ const char *fc_copy_reason(unsigned why) {
         "lines of one channel each, as the kernel reads them",
         "sums of parts are joined",
         "taps and pixels as the kernel reads them",
+        "each number becomes a sum of bfloat16 numbers",
     };
     for (unsigned i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
         if (why == 1u << i) return reasons[i];

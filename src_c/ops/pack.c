@@ -54,11 +54,40 @@ int64_t fc_packed_size(const fc_window *w, int64_t rows, int64_t columns, int64_
     return width * FC_MIN(fc_lines_size(w, rows, columns), gathered_size(w, rows, columns));
 }
 
+static size_t element_size(const fc_reader *x) {
+    return x->parts > 0 ? (size_t)x->parts * sizeof(fc_bf16) : fc_dtype_size(x->to);
+}
+
+/* As read_pixels, in parts; what is no row of adjacent float32 becomes one first, some pixels at a time. */
+static void split_pixels(const fc_reader *x, const char *src, ptrdiff_t step, int64_t count, const fc_channels *ch,
+                         fc_bf16 *dst) {
+    enum { SOME = 32 };
+    float some[SOME * FC_SPLIT_TERMS];
+    const int64_t *stride = x->array.stride;
+    const ptrdiff_t size = (ptrdiff_t)fc_dtype_size(x->array.dtype);
+    const ptrdiff_t dst_chunk = ch->block * x->parts;
+    if (stride[3] == 1 && x->array.dtype == FC_FLOAT32) {
+        x->split->rows(x->parts, count, ch->channels, (const void *)src, step, dst, dst_chunk);
+        return;
+    }
+    for (int64_t c = 0; c < ch->channels; c += FC_SPLIT_TERMS, dst += dst_chunk)
+        for (int64_t i = 0; i < count; i += SOME) {
+            const int64_t pixels = FC_MIN(SOME, count - i), channels = FC_MIN(FC_SPLIT_TERMS, ch->channels - c);
+            fc_copy_as(x, pixels, channels, src + (i * step + c * stride[3]) * size, step, stride[3], some,
+                       FC_SPLIT_TERMS, 1);
+            x->split->rows(x->parts, pixels, channels, some, FC_SPLIT_TERMS, dst + i * x->parts * FC_SPLIT_TERMS, 0);
+        }
+}
+
 /* Pack `count` pixels, `step` elements apart, that lie inside the image. */
 static void read_pixels(const fc_reader *x, const char *src, ptrdiff_t step, int64_t count, const fc_channels *ch,
                         char *dst) {
     const ptrdiff_t src_channel = x->array.stride[3];
     const size_t size = fc_dtype_size(x->to);
+    if (x->parts > 0) {
+        split_pixels(x, src, step, count, ch, (fc_bf16 *)(void *)dst);
+        return;
+    }
     if (src_channel == 1 && x->array.dtype == x->to && ch->channels != ch->width) {
         x->kernels->spread(count, ch->channels, src, step, dst, ch->width, ch->block);
         return;
@@ -82,7 +111,7 @@ static void zero_pixels(const fc_channels *ch, size_t size, int64_t count, char 
 
 void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,
                   int64_t count, const fc_channels *ch, void *dst_) {
-    const size_t size = fc_dtype_size(x->to);
+    const size_t size = element_size(x);
     const int64_t *stride = x->array.stride;
     char *dst = dst_;
     int64_t lo = column < 0 ? (-column + step - 1) / step : 0; /* first pixel inside the image */
@@ -104,7 +133,7 @@ fc_packed fc_pack_lines(const fc_window *w, const fc_reader *x, const fc_block *
     char *dst = scratch;
     const int64_t columns = lines_read(b->columns, w->stride_w, w->s, w->dilation_w);
     const int64_t line = columns * ch->width;
-    const size_t line_bytes = (size_t)line * fc_dtype_size(x->to);
+    const size_t line_bytes = (size_t)line * element_size(x);
     int64_t at = 0; /* lines packed so far */
     for (int64_t j = 0; j < b->rows;) {
         const int64_t n = (b->row + j) / w->p, p = (b->row + j) % w->p;
@@ -120,10 +149,11 @@ fc_packed fc_pack_lines(const fc_window *w, const fc_reader *x, const fc_block *
     return (fc_packed){w->stride_w * ch->width, w->dilation_h * line, w->dilation_w * ch->width};
 }
 
-static fc_packed pack_gathered(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch,
-                               char *dst, ptrdiff_t *row_at) {
+fc_packed fc_pack_gathered(const fc_window *w, const fc_reader *x, const fc_block *b, const fc_channels *ch,
+                           void *scratch, ptrdiff_t *row_at) {
+    char *dst = scratch;
     const int64_t tap = b->rows * b->columns * ch->width;
-    const size_t size = fc_dtype_size(x->to);
+    const size_t size = element_size(x);
     for (int64_t j = 0; j < b->rows; j++) {
         const int64_t n = (b->row + j) / w->p, p = (b->row + j) % w->p;
         row_at[j] = j * b->columns * ch->width;
@@ -139,6 +169,6 @@ static fc_packed pack_gathered(const fc_window *w, const fc_reader *x, const fc_
 fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
                         void *scratch, ptrdiff_t *row_at) {
     if (gathered_size(w, block->rows, block->columns) < fc_lines_size(w, block->rows, block->columns))
-        return pack_gathered(w, x, block, channels, scratch, row_at);
+        return fc_pack_gathered(w, x, block, channels, scratch, row_at);
     return fc_pack_lines(w, x, block, channels, scratch, row_at);
 }

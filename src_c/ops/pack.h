@@ -21,11 +21,15 @@ typedef struct fc_window {
     int64_t top, left;
 } fc_window;
 
-/* An image operand and the type it is converted to. */
+/* An image operand and the type it is converted to; or, for products by parts (kernels/split/split.h), the number of
+ * parts that each number is split into: an element of the packed image is then as long as its parts together, and is
+ * packed in blocks of FC_SPLIT_TERMS channels. */
 typedef struct fc_reader {
     fc_array array; /* axes n, h, w, c */
     fc_dtype to;
     const fc_kernels *kernels; /* of the type `to` */
+    int parts;                 /* 0: numbers are whole */
+    const fc_split *split;
 } fc_reader;
 
 /* Some output pixels: rows [row, row + rows) of all images' rows (row = n*P + p), columns [q, q + columns). */
@@ -59,6 +63,10 @@ fc_packed fc_pack_block(const fc_window *w, const fc_reader *x, const fc_block *
 int64_t fc_lines_size(const fc_window *w, int64_t rows, int64_t columns);
 fc_packed fc_pack_lines(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
                         void *scratch, ptrdiff_t *row_at);
+
+/* The gathered form, whatever its size: rows * columns * taps pixels. */
+fc_packed fc_pack_gathered(const fc_window *w, const fc_reader *x, const fc_block *block, const fc_channels *channels,
+                           void *scratch, ptrdiff_t *row_at);
 
 /* Pack some channels of the pixels (n, row, column + i*step), 0 <= i < count; zeros for those outside the image. */
 void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t row, int64_t column, int64_t step,

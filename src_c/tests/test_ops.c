@@ -3,6 +3,7 @@
  * layouts, arrays allocated to the byte; then bad sizes, and memory that cannot be had. */
 #include "../base/compiler.h"
 #include "../base/scratch.h"
+#include "../ops/direct.h"
 #include "check.h"
 
 /* ---------------------------------------------------------------- arrays */
@@ -94,6 +95,33 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, f
     CHECK(number_at(bias.data, dtype, 0) == sum, "backward_bias");
     free(x.data), free(w.data), free(y.data), free(y_judge.data), free(bias.data);
     free(grad_x.data), free(grad_x_judge.data), free(grad_w.data), free(grad_w_judge.data);
+}
+
+/* The same by products of parts, which are exact on whole numbers up to 4; with a number that is not finite they fall
+ * back on the direct algorithm. Without a matrix unit the judges of its kernels run. */
+static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan) {
+    const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
+    const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
+    const fc_array x = image(new_array(FC_FLOAT32, x_size), FC_FLOAT32, order, g->h, g->w, g->c);
+    const fc_array w = filters(new_array(FC_FLOAT32, w_size), FC_FLOAT32, order, g->r, g->s, g->c / g->groups, g->k);
+    const fc_array bias = {.data = new_array(FC_FLOAT32, (size_t)g->k), .dtype = FC_FLOAT32, .stride = {0, 0, 0, 1}};
+    const fc_array y = image(new_poisoned(FC_FLOAT32, y_size), FC_FLOAT32, order, g->p, g->q, g->k);
+    fc_array y_judge = y;
+    y_judge.data = new_poisoned(FC_FLOAT32, y_size);
+    if (with_nan) ((float *)x.data)[x_size / 2] = with_nan == 1 ? INFINITY : 3e38f;
+    const fc_direct d = fc_forward_view(g, &x, &w, &bias, &y, FC_RELU);
+    const fc_options judge = {.activation = FC_RELU, .algorithm = FC_DIRECT, .precision = FC_STRICT};
+    CHECK(fc_split_run(&d, parts) == FC_OK, "status by parts");
+    fc_conv2d_forward(g, &x, &w, &bias, &y_judge, &judge);
+    CHECK(close_numbers(y.data, y_judge.data, FC_FLOAT32, y_size, with_nan == 2 ? 1e33 : 0), "by parts");
+    fill(y.data, FC_FLOAT32, y_size);
+    fc_array grad_w = w, grad_w_judge = w;
+    grad_w.data = new_poisoned(FC_FLOAT32, w_size), grad_w_judge.data = new_poisoned(FC_FLOAT32, w_size);
+    CHECK(fc_split_backward_weight(g, &y, &x, &grad_w, parts) == FC_OK, "status of the gradient by parts");
+    fc_conv2d_backward_weight(g, &y, &x, &grad_w_judge, &judge);
+    CHECK(close_numbers(grad_w.data, grad_w_judge.data, FC_FLOAT32, w_size, with_nan == 2 ? 1e33 : 0), "gradient by parts");
+    free(grad_w.data), free(grad_w_judge.data);
+    free(x.data), free(w.data), free(bias.data), free(y.data), free(y_judge.data);
 }
 
 /* The same bits with 1, 2 and 3 threads. */
@@ -371,6 +399,7 @@ static int is_choice(const fc_conv2d *g, fc_dtype dtype, fc_precision precision,
 }
 
 static void test_choice(void) {
+    const int unit = fc_kernels_for(FC_FLOAT32)->split != NULL; /* which does the problem below */
     fc_conv2d g = good;
     fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
     for (g.n = 0; g.n <= 1000; g.n += 1 + 99 * g.n)
@@ -378,11 +407,20 @@ static void test_choice(void) {
             fc_set_num_threads(threads);
             CHECK(is_choice(&g, FC_FLOAT32, FC_DEFAULT, FC_AUTO, "winograd"), "auto, for any batch and threads");
         }
-    CHECK(is_choice(&g, FC_FLOAT32, FC_MEDIUM, FC_AUTO, "winograd"), "auto in medium");
+    CHECK(is_choice(&g, FC_FLOAT32, FC_MEDIUM, FC_AUTO, unit ? "bf16x1" : "winograd"), "auto in medium");
     CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, "direct"), "strict");
     CHECK(is_choice(&g, FC_FLOAT64, FC_HIGH, FC_AUTO, "direct"), "float64");
     CHECK(is_choice(&g, FC_FLOAT64, FC_STRICT, FC_WINOGRAD, "winograd"), "what is named outright wins");
     CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, "direct"), "what is named outright wins");
+    g = good, g.h = g.w = 14, g.c = g.k = 64;
+    fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
+    for (g.n = 0; g.n <= 1000; g.n += 1 + 99 * g.n)
+        for (int threads = 1; threads <= 8; threads++) {
+            fc_set_num_threads(threads);
+            CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, unit ? "bf16x3" : "direct"), "strict on a matrix unit");
+            CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_AUTO, unit ? "bf16x2" : "winograd"), "high on a matrix unit");
+            CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, unit ? "bf16x2" : "direct"), "direct in high");
+        }
 #define REFUSED(field, value) \
     g = good, g.field = (value), test_refused(g)
     REFUSED(r, 5);
@@ -419,8 +457,8 @@ static void test_explain(const fc_conv2d *g, fc_dtype dtype, layout order, fc_al
     void *memory = fc_scratch_take(1);
     CHECK(memory != NULL, "memory is to be had again");
     fc_scratch_give_back(memory);
-    for (unsigned why = 1; why <= FC_COPY_ORDER; why *= 2) CHECK(fc_copy_reason(why) != NULL, "reasons of copies");
-    CHECK(fc_copy_reason(2 * FC_COPY_ORDER) == NULL, "and no more");
+    for (unsigned why = 1; why <= FC_COPY_SPLIT; why *= 2) CHECK(fc_copy_reason(why) != NULL, "reasons of copies");
+    CHECK(fc_copy_reason(2 * FC_COPY_SPLIT) == NULL, "and no more");
 }
 
 /* ---------------------------------------------------------------- memory */
@@ -446,7 +484,7 @@ static fc_status run_operation(int operation, const fc_conv2d *g, const fc_array
 }
 
 /* The first allocation fails, then the second, until the operation finds what it needs: one block, or a second one
- * where Winograd meets numbers that are not finite and the direct algorithm computes their images. */
+ * where Winograd or parts meet numbers that are not finite and the direct algorithm computes their images. */
 static void test_no_memory(fc_algorithm algorithm, int operation, int with_nan) {
     const fc_options options = {.algorithm = algorithm};
     fc_conv2d g = good;
@@ -473,7 +511,8 @@ static void test_no_memory(fc_algorithm algorithm, int operation, int with_nan) 
         CHECK(needed > 0 || nans == size, "nothing is written without memory");
         CHECK(status != FC_OK || with_nan || nans == 0, "all is written with memory");
     }
-    CHECK(status == FC_OK && needed <= (with_nan && algorithm == FC_WINOGRAD ? 3 : 2), "blocks of memory needed");
+    const int unit = fc_kernels_for(FC_FLOAT32)->split != NULL;
+    CHECK(status == FC_OK && needed <= (with_nan && (algorithm == FC_WINOGRAD || unit) ? 3 : 2), "blocks of memory needed");
     free(x.data), free(w.data), free(y.data);
 }
 
@@ -496,12 +535,12 @@ static void test_empty_part(fc_dtype dtype) {
 int main(int argc, char **argv) {
     const int problems = argc > 1 ? atoi(argv[1]) : 300;
     test_bad_sizes();
-    test_choice();
-    test_memory();
     test_nothing_to_pack(good);
     for (int isa = 0; isa < fc_isa_count(); isa++) {
         if (fc_set_thread_isa(isa) != 0) continue;
         printf("%s\n", fc_isa_name(isa));
+        test_choice();
+        test_memory();
         test_empty_part(FC_FLOAT32);
         test_empty_part(FC_FLOAT64);
         for (int i = 0; i < problems; i++) {
@@ -515,6 +554,7 @@ int main(int argc, char **argv) {
                 test_explain(&g, dtype, order, (fc_algorithm)(i % 4));
                 test_convolution(&g, dtype, order, FC_DIRECT);
                 test_packed(&g, dtype, order);
+                test_split(&g, order, 1 + i % 3, i % 11 < 3 ? i % 11 : 0);
             }
             if (i % 5 == 0 && random_winograd_problem(&g)) { /* no divisor in common with the cycles above */
                 test_convolution(&g, dtype, order, FC_WINOGRAD);

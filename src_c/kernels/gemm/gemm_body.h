@@ -6,11 +6,7 @@
  * Measured on AVX-512: 7 rows x 2 chains reach 97 % of the FMA peak, 14 rows x 1 chain 93 %, whose row pointers do
  * not fit into the general registers. Sums are separate arrays, not one of more dimensions: gcc 12 keeps the latter
  * in memory. */
-FC_INLINE F(v) F(activate)(F(v) x, fc_epilogue activation) {
-    if (activation == FC_EPILOGUE_RELU) return F(max)(F(zero)(), x);
-    if (activation == FC_EPILOGUE_LEAKY_RELU) return F(max)(F(mul)(F(set1)((T)FC_LEAKY_SLOPE), x), x);
-    return x;
-}
+#include "epilogue_body.h"
 
 /* Finish one vector of one row: add to C, bias, activation, store. A first or middle pass over whole vectors only
  * stores or adds. */
@@ -24,11 +20,6 @@ FC_INLINE void F(finish)(const fc_tile *t, F(v) sum, int plain, F(v) bias, int c
         if (t->accumulate) sum = F(add)(F(load_n)(c, columns), sum);
         F(store_n)(c, F(activate)(F(add)(sum, bias), t->activation), columns);
     }
-}
-
-FC_INLINE F(v) F(load_bias)(const T *bias, int columns) {
-    if (bias == NULL) return F(set1)((T)-0.0); /* x + -0 is x for every x, -0 included */
-    return columns >= F(VL) ? F(load)(bias) : F(load_n)(bias, columns);
 }
 
 /* sum[i] += A[i, term] * B[term]; second: where the other vector of B lies */

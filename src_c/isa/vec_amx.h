@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The words of the matrix unit: tiles of up to 16 rows of 64 bytes. Numbers of tiles are constants of the code, so these
+ * are macros. The vectors beside them are those of AVX-512. */
+#define FC_TILE_LOAD(tile, at, row_bytes) _tile_loadd(tile, at, row_bytes)
+#define FC_TILE_STORE(tile, at, row_bytes) _tile_stored(tile, at, row_bytes)
+#define FC_TILE_ZERO(tile) _tile_zero(tile)
+/* sums += A times B: each 32-bit lane of A and B is a pair of bfloat16 */
+#define FC_TILE_ADD_PRODUCTS(sums, a, b) _tile_dpbf16ps(sums, a, b)
+
+/* The shapes of the 8 tiles of split_body.h: rows0 and rows1 of the two tiles of A, 16 of B. */
+typedef struct tile_shapes {
+    uint8_t palette, first_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+FC_INLINE void tiles_begin(int rows0, int rows1) {
+    const uint8_t first = (uint8_t)rows0, second = (uint8_t)rows1;
+    const tile_shapes shapes = {.palette = 1,
+                                .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+                                .rows = {first, first, second, second, first, second, 16, 16}};
+    /* not the intrinsic: to gcc 12 it reads 8 bytes. Memory: what was packed is written before tiles are loaded. */
+    __asm__ volatile("ldtilecfg %0" : : "m"(shapes) : "memory");
+}
+
+FC_INLINE void tiles_end(void) { _tile_release(); }
+
+/* 16 pairs: the upper halves of a number of each vector. */
+FC_INLINE void store_halves(uint16_t *p, v_f32 low, v_f32 high) {
+    const __m512i below = _mm512_srli_epi32(_mm512_castps_si512(low), 16), mask = _mm512_set1_epi32((int)0xFFFF0000u);
+    _mm512_storeu_si512(p, _mm512_ternarylogic_epi32(below, _mm512_castps_si512(high), mask, 0xF8)); /* a | b & c */
+}
+
+FC_INLINE int all_finite(v_f32 a) {
+    return _mm512_fpclass_ps_mask(a, 0x99) == 0; /* quiet NaN, plus and minus infinity, signaling NaN */
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The direct algorithm by products of parts (conv2d_split.c), seen from its entry points: one algorithm for each number
+ * of parts, which the precision decides. */
+#include "../base/compiler.h"
+#include "blocking.h"
+#include "conv2d_algorithms.h"
+#include "direct.h"
+
+/* Multiply-adds for each number that is split or written, less the share of terms and columns that are filled with zeros.
+ * A written number counts twice: it is also fetched. */
+static double worth(const fc_problem *problem) {
+    const fc_conv2d *g = problem->g;
+    const int backward = problem->operation == FC_BACKWARD_INPUT;
+    const double c = (double)(backward ? g->k : g->c) / (double)g->groups;
+    const double k = (double)(backward ? g->c : g->k) / (double)g->groups;
+    const double taps = (double)(g->r * g->s) / (backward ? (double)(g->stride_h * g->stride_w) : 1);
+    const double used = c / (double)(fc_ceil_div((int64_t)c, FC_SPLIT_TERMS) * FC_SPLIT_TERMS) * k /
+                        (double)(fc_ceil_div((int64_t)k, FC_SPLIT_ROWS) * FC_SPLIT_ROWS);
+    return taps * used * c * k / (c + 2 * k);
+}
+
+/* Measured against the direct algorithm on AVX-512, layers of ResNet-50 and VGG-16, 1 and 8 images. Three parts: x1.1 to
+ * x1.6 from 64 multiply-adds a number on (256 channels, 128 filters, 1x1), x0.6 to x0.9 below 58; with 7x7 results x0.7
+ * to x0.9 for one image, which splits all weights for few products. Two parts: x1.05 to x2.5 from 28 on (64 channels,
+ * 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on. */
+static int is_large(const fc_problem *problem) {
+    const fc_conv2d *g = problem->g;
+    const int64_t pixels = problem->operation == FC_BACKWARD_INPUT
+                               ? fc_ceil_div(g->h, g->stride_h) * fc_ceil_div(g->w, g->stride_w)
+                               : g->p * g->q;
+    if (problem->precision == FC_STRICT) return worth(problem) >= 60 && pixels >= 150;
+    return worth(problem) >= (problem->precision == FC_HIGH ? 25 : 20) && pixels >= 40;
+}
+
+/* The gradient of the weights splits more and has more sums to keep. Three parts win where taps share what was split:
+ * x1.2 to x1.3 for 3x3, at most x1.07 for 1x1, x0.9 with stride 2. */
+static int shares_taps(const fc_conv2d *g) {
+    return g->r * g->s >= 4 && g->stride_h == 1 && g->stride_w == 1 && g->q >= 12;
+}
+
+/* Where the direct algorithm on vectors is faster this one refuses: "direct" then means that. */
+static const char *refusal(const fc_problem *problem, fc_precision precision, const char *otherwise) {
+    if (problem->dtype != FC_FLOAT32) return "it is made for float32";
+    if (fc_kernels_for(FC_FLOAT32)->split == NULL) return "the instruction set has no matrix unit";
+    if (problem->precision != precision) return otherwise;
+    if (!is_large(problem)) return "vectors are faster on so few channels, filters or pixels";
+    if (problem->operation == FC_BACKWARD_WEIGHT && precision == FC_STRICT && !shares_taps(problem->g))
+        return "vectors are faster on a gradient of the weights whose taps share nothing";
+    return NULL;
+}
+
+/* Two parts of the gradient of the weights are as fast as Winograd's algorithm at best (x0.7 to x1.0); all others beat
+ * it by 1.2 and more. */
+static int preferred(const fc_problem *problem) {
+    if (problem->operation != FC_BACKWARD_WEIGHT || problem->precision != FC_HIGH) return 1;
+    return fc_winograd_algorithm.refusal(problem) != NULL || !fc_winograd_algorithm.preferred(problem);
+}
+
+static fc_status run_1(const fc_direct *d) { return fc_split_run(d, 1); }
+static fc_status run_2(const fc_direct *d) { return fc_split_run(d, 2); }
+static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
+
+#define FC_BF16_ALGORITHM(parts, precision, when)                                                                      \
+    static const char *refusal_##parts(const fc_problem *problem) {                                                    \
+        return refusal(problem, precision, "it is for " when);                                                         \
+    }                                                                                                                  \
+    static fc_status forward_##parts(const fc_conv2d *g, const fc_array *x, const fc_array *weight,                    \
+                                     const fc_array *bias, const fc_array *y, fc_activation activation) {              \
+        const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);                                        \
+        return fc_split_run(&d, parts);                                                                                \
+    }                                                                                                                  \
+    static fc_status backward_input_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,        \
+                                            const fc_array *grad_x) {                                                  \
+        return fc_backward_input_by(run_##parts, g, grad_y, weight, grad_x);                                           \
+    }                                                                                                                  \
+    static fc_status backward_weight_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,            \
+                                             const fc_array *grad_weight) {                                            \
+        return fc_split_backward_weight(g, grad_y, x, grad_weight, parts);                                             \
+    }                                                                                                                  \
+    const fc_conv2d_algorithm fc_bf16x##parts##_algorithm = {                                                          \
+        "bf16x" #parts, FC_DIRECT, refusal_##parts, preferred, forward_##parts, backward_input_##parts,                \
+        backward_weight_##parts,                                                                                       \
+        "auto takes it on a matrix unit for " when};
+
+FC_BF16_ALGORITHM(1, FC_MEDIUM, "\"medium\"")
+FC_BF16_ALGORITHM(2, FC_HIGH, "\"high\"")
+FC_BF16_ALGORITHM(3, FC_STRICT, "\"strict\"")

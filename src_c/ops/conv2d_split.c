@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The direct algorithm on a matrix unit, by products of parts: see kernels/split/split.h. The loops, from the outside:
+ *
+ *   tasks     group x block of output pixels x block of filters                in parallel
+ *     passes    chunks of 32 channels, for some rows of the kernel             always in the same order
+ *               split the input of the block: every number once a pass
+ *       panels    32 filters, split before the tasks start
+ *         tiles     up to 16 output pixels, two tiles at a time: the kernel
+ *
+ * A tile of A is loaded from the packed lines of the image, pixels of one row of results: taps overlap in memory. Rows
+ * too short for that are gathered, tap by tap.
+ *
+ * An image with a result that is not finite is computed again by fc_direct_run, which knows where infinities and NaN
+ * belong, and which does not overflow where parts did. */
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+#include "../base/threads.h"
+#include "activation.h"
+#include "ahead.h"
+#include "blocking.h"
+#include "direct.h"
+#include "explain.h"
+
+typedef struct plan {
+    const fc_direct *d;
+    const fc_kernels *kernels;
+    const fc_split *split;
+    int parts;
+    fc_window window;
+    fc_array x;
+    int64_t total_rows;
+    fc_passes passes; /* channels in multiples of a chunk */
+    int64_t chunks;   /* of channels, in all */
+    int gathered;
+    int64_t panels, panels_per_block, filter_blocks;
+    int direct_y;  /* results are added up in y itself */
+    int pack_late; /* a panel of weights is packed by the task that uses it */
+    int64_t stride_of_blocks; /* from a worker's block to its next, if all workers are as fast */
+    fc_row_blocks blocks;
+    /* scratch memory, in bytes from its start */
+    char *scratch;
+    atomic_uchar *doubtful; /* [image] */
+    size_t doubtful_at, bias_at, workers_at, worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at;
+} plan;
+
+/* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
+typedef struct pass {
+    int64_t r, rows, c, channels, chunks, chunks_before;
+} pass;
+
+static pass pass_at(const plan *pl, int64_t index) {
+    const fc_passes *split = &pl->passes;
+    pass ps;
+    ps.r = index / split->channel_blocks * split->rows;
+    ps.c = index % split->channel_blocks * split->channels;
+    ps.rows = FC_MIN(split->rows, pl->window.r - ps.r);
+    ps.channels = FC_MIN(split->channels, pl->d->c - ps.c);
+    ps.chunks = ps.rows * pl->window.s * fc_ceil_div(ps.channels, FC_SPLIT_TERMS);
+    ps.chunks_before = (ps.r * pl->chunks + ps.rows * (ps.c / FC_SPLIT_TERMS)) * pl->window.s;
+    return ps;
+}
+
+static int64_t pass_count(const plan *pl) { return pl->passes.row_blocks * pl->passes.channel_blocks; }
+
+static int panel_columns(const plan *pl, int64_t panel) {
+    return (int)FC_MIN(FC_SPLIT_COLUMNS, pl->d->k - panel * FC_SPLIT_COLUMNS);
+}
+
+static int64_t all_chunks(const plan *pl) { return pl->window.r * pl->window.s * pl->chunks; }
+
+/* Where a panel lies when all are packed before the tasks start. */
+static fc_bf16 *panel_address(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
+    const int64_t chunk = (group * all_chunks(pl) + ps->chunks_before) * pl->panels + panel * ps->chunks;
+    return (fc_bf16 *)(void *)pl->scratch + chunk * pl->parts * FC_SPLIT_PANEL;
+}
+
+static char *worker_memory(const plan *pl, int worker) {
+    return pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+}
+
+/* ---------------------------------------------------------------- planning */
+
+/* Chunks of a pass. In three parts the sums of 36 chunks, 216 roundings, are off by 2.6e-7 of the result, those of two
+ * times 18 chunks by 1.8e-7 and 3 % later. Gathered input would not fit into L2 with more. */
+enum { MOST_CHUNKS = 36, MOST_EXACT_CHUNKS = 18, MOST_GATHERED_CHUNKS = 18 };
+
+/* Pixels of a block: each chunk of weights that a pass brings in serves this many. */
+enum { BLOCK_PIXELS = 336 };
+
+/* Bytes of a block's input, in parts: a third of a 2 MiB L2. */
+enum { INPUT_BYTES = 704 << 10 };
+
+/* A product with a tile of 7 rows takes 13 cycles, one of 14 rows 15, one of 16 rows 16: shorter rows are gathered. */
+enum { SHORT_ROW = 12 };
+
+static int gathers(const fc_window *w) {
+    if (w->r == 1 && w->s == 1) return 0; /* lines of such windows follow one another anyway */
+    const int64_t tiles = fc_ceil_div(w->q, FC_SPLIT_ROWS);
+    return w->q < SHORT_ROW * tiles;
+}
+
+static fc_passes split_reduction(const fc_window *w, int64_t chunks, int gathered, int parts) {
+    const int64_t most = gathered ? MOST_GATHERED_CHUNKS : parts == 3 ? MOST_EXACT_CHUNKS : MOST_CHUNKS;
+    const int64_t taps = w->r * w->s;
+    fc_passes passes = {.rows = taps > most ? FC_MAX(1, most / w->s) : w->r};
+    const int64_t fit = FC_MAX(1, most / (passes.rows * w->s));
+    passes.channels = fc_ceil_div(chunks, fc_ceil_div(chunks, fit)) * FC_SPLIT_TERMS;
+    passes.row_blocks = fc_ceil_div(w->r, passes.rows);
+    passes.channel_blocks = fc_ceil_div(chunks * FC_SPLIT_TERMS, passes.channels);
+    return passes;
+}
+
+static double multiply_adds(const plan *pl) {
+    const fc_direct *d = pl->d;
+    return (double)pl->total_rows * (double)pl->window.q * (double)(pl->window.r * pl->window.s) * (double)d->c *
+           (double)d->k * (double)d->groups;
+}
+
+/* Multiply-adds that the vector units do in the time of this work. */
+static double vector_work(const plan *pl) { return multiply_adds(pl) * (pl->parts == 3 ? 0.5 : pl->parts == 2 ? 0.25 : 0.125); }
+
+/* Packed pixels of a block, times the taps where they are gathered. */
+static int64_t packed_pixels(const plan *pl) {
+    if (pl->gathered) return pl->blocks.rows * pl->blocks.columns * pl->passes.rows * pl->window.s;
+    return fc_lines_size(&pl->window, pl->blocks.rows, pl->blocks.columns);
+}
+
+static void split_pixels(plan *pl) {
+    const int64_t elements = INPUT_BYTES / (pl->parts * (int64_t)sizeof(fc_bf16));
+    int64_t pixels = BLOCK_PIXELS;
+    fc_window w = pl->window;
+    if (pl->gathered) { /* as if the window were one pixel: every block is as long as its results */
+        pixels = FC_MIN(pixels, elements / (pl->passes.rows * w.s * pl->passes.channels));
+        w.r = w.s = w.stride_h = w.stride_w = 1;
+    }
+    pl->blocks = fc_split_pixels(&w, pl->total_rows, pl->passes.channels, pixels, elements, FC_SPLIT_ROWS);
+}
+
+/* Fewer filters a task when there would be too few tasks for the threads. */
+static void split_filters(plan *pl, int threads) {
+    const int64_t tasks = pl->blocks.row_blocks * pl->blocks.column_blocks * pl->d->groups;
+    int64_t per_block = pl->panels;
+    if (!pl->direct_y)
+        per_block = FC_MAX(1, FC_OUTPUT_ELEMENTS / (pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS));
+    if (threads > 1 && tasks < (int64_t)threads * FC_TASKS_PER_THREAD)
+        per_block = FC_MIN(per_block, FC_MAX(1, pl->panels * tasks / ((int64_t)threads * FC_TASKS_PER_THREAD)));
+    pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
+    pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
+    pl->filter_blocks = fc_ceil_div(pl->panels, pl->panels_per_block);
+}
+
+static int64_t most_tiles(const plan *pl) {
+    return pl->blocks.rows * fc_ceil_div(pl->blocks.columns, FC_SPLIT_ROWS);
+}
+
+static void lay_out_scratch(plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns), part = sizeof(fc_bf16) * (size_t)pl->parts;
+    const size_t pass_chunks = (size_t)(pl->passes.rows * pl->window.s * (pl->passes.channels / FC_SPLIT_TERMS));
+    const size_t weights = pl->pack_late ? 0 : (size_t)(d->groups * all_chunks(pl) * pl->panels);
+    const size_t output = pl->direct_y ? 0 : pixels * (size_t)(pl->panels_per_block * FC_SPLIT_COLUMNS);
+    size_t at = 0;
+#define FC_RESERVE(name, bytes) (name = at, at += FC_ALIGN_UP((size_t)(bytes)))
+    size_t start;
+    FC_RESERVE(start, weights * FC_SPLIT_PANEL * part);
+    FC_RESERVE(pl->doubtful_at, d->n);
+    FC_RESERVE(pl->bias_at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
+    pl->workers_at = at;
+    at = 0;
+    FC_RESERVE(start, (size_t)(packed_pixels(pl) * pl->passes.channels) * part);
+    (void)start;
+    FC_RESERVE(pl->output_at, output * sizeof(float));
+    FC_RESERVE(pl->panel_at, pl->pack_late ? pass_chunks * FC_SPLIT_PANEL * part : 0);
+    /* per pixel: a row of C; per output row: its start; per chunk: its offset in A */
+    FC_RESERVE(pl->offsets_at, (pixels + (size_t)pl->blocks.rows + pass_chunks) * sizeof(ptrdiff_t));
+    FC_RESERVE(pl->tiles_at, (size_t)most_tiles(pl) * sizeof(fc_row_tile));
+    FC_RESERVE(pl->ahead_at, (size_t)(most_tiles(pl) / 2 + 1) * sizeof(fc_ahead));
+    FC_RESERVE(pl->marks_at, pixels);
+#undef FC_RESERVE
+    pl->worker_bytes = at;
+    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
+    if (pl->scratch == NULL) return;
+    pl->doubtful = (atomic_uchar *)(void *)(pl->scratch + pl->doubtful_at);
+    memset(pl->scratch + pl->doubtful_at, 0, (size_t)d->n);
+}
+
+/* Weights that few blocks of pixels use are split into L2 by each task just before it uses them. */
+enum { LATE_PACKING_BLOCKS = 2 };
+
+static int make_plan(plan *pl, const fc_direct *d, int parts) {
+    *pl = (plan){.d = d, .parts = parts, .window = d->window, .x = d->x};
+    pl->kernels = fc_kernels_for(FC_FLOAT32);
+    pl->split = fc_split_kernels();
+    fc_drop_unread(&pl->window, &pl->x);
+    pl->total_rows = d->n * pl->window.p;
+    pl->chunks = fc_ceil_div(d->c, FC_SPLIT_TERMS);
+    pl->gathered = gathers(&pl->window);
+    pl->passes = split_reduction(&pl->window, pl->chunks, pl->gathered, parts);
+    pl->panels = fc_ceil_div(d->k, FC_SPLIT_COLUMNS);
+    pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
+    split_pixels(pl);
+    pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
+    const int threads = fc_threads_for(INT32_MAX, vector_work(pl));
+    pl->stride_of_blocks = threads;
+    split_filters(pl, threads);
+    return threads;
+}
+
+/* ---------------------------------------------------------------- packing the weights */
+
+/* 32 terms by 32 filters, from float32 with adjacent filters where they lie. next: the chunk after this one. */
+static void pack_chunk(const plan *pl, const char *src, const char *next, int terms, int columns, fc_bf16 *dst) {
+    const fc_array *weight = &pl->d->weight;
+    if (weight->dtype == FC_FLOAT32 && weight->stride[3] == 1) {
+        pl->split->panel(pl->parts, terms, columns, (const void *)src, weight->stride[2], (const void *)next, dst);
+        return;
+    }
+    float some[FC_SPLIT_PANEL];
+    const fc_reader reader = {.array = *weight, .to = FC_FLOAT32, .kernels = pl->kernels};
+    fc_copy_as(&reader, terms, columns, src, weight->stride[2], weight->stride[3], some, FC_SPLIT_COLUMNS, 1);
+    pl->split->panel(pl->parts, terms, columns, some, FC_SPLIT_COLUMNS, some, dst);
+}
+
+static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel, fc_bf16 *dst) {
+    const fc_array *weight = &pl->d->weight;
+    const int64_t *stride = weight->stride, size = (int64_t)fc_dtype_size(weight->dtype), taps = ps->rows * pl->window.s;
+    const int64_t first = group * pl->d->weight_group + panel * FC_SPLIT_COLUMNS * stride[3] + ps->r * stride[0] +
+                          ps->c * stride[2];
+    const char *src = (const char *)weight->data + first * size;
+    for (int64_t l = 0; l < ps->chunks; l++, dst += pl->parts * FC_SPLIT_PANEL) {
+        const int64_t after = l + 1, c = after / taps, r = after % taps / pl->window.s, s = after % pl->window.s;
+        const char *next = (const char *)weight->data +
+                           (first + r * stride[0] + s * stride[1] + c * FC_SPLIT_TERMS * stride[2]) * size;
+        const int64_t terms = FC_MIN(FC_SPLIT_TERMS, ps->channels - l / taps * FC_SPLIT_TERMS);
+        pack_chunk(pl, src, next, (int)terms, panel_columns(pl, panel), dst);
+        src = next;
+    }
+}
+
+static void pack_panel_task(void *context, int64_t task, int worker) {
+    (void)worker;
+    const plan *pl = context;
+    const int64_t panel = task % pl->panels, group = task / pl->panels / pass_count(pl);
+    const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
+    pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
+}
+
+static fc_status pack_all_panels(plan *pl) {
+    if (pl->pack_late) return FC_OK;
+    const int64_t tasks = pl->d->groups * pass_count(pl) * pl->panels;
+    const double numbers = (double)(pl->d->groups * all_chunks(pl) * pl->panels) * FC_SPLIT_PANEL;
+    return fc_parallel_for(tasks, fc_threads_for(tasks, numbers), pack_panel_task, pl);
+}
+
+static void pack_bias(const plan *pl) {
+    const fc_direct *d = pl->d;
+    if (d->bias == NULL) return;
+    const fc_reader reader = {.array = *d->bias, .to = FC_FLOAT32, .kernels = pl->kernels};
+    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], pl->scratch + pl->bias_at, 0, 1);
+}
+
+/* ---------------------------------------------------------------- one task */
+
+typedef struct task {
+    const plan *pl;
+    fc_block block;
+    int64_t index, group, first_panel, panels, pixels;
+    fc_bf16 *input, *panel;
+    float *output;
+    ptrdiff_t *c_row, *row_at, *chunk;
+    fc_row_tile *tile;
+    fc_ahead *ahead;
+    unsigned char *marks; /* [pixel]: a result is not finite */
+} task;
+
+static task task_at(const plan *pl, int64_t index, int worker) {
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    char *memory = worker_memory(pl, worker);
+    task t = {.pl = pl, .index = index, .ahead = (void *)(memory + pl->ahead_at), .input = (void *)memory, .output = (void *)(memory + pl->output_at),
+              .panel = (void *)(memory + pl->panel_at), .tile = (void *)(memory + pl->tiles_at),
+              .c_row = (void *)(memory + pl->offsets_at), .marks = (unsigned char *)memory + pl->marks_at};
+    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
+    t.group = index / pl->filter_blocks / pixel_blocks;
+    t.first_panel = index % pl->filter_blocks * pl->panels_per_block;
+    t.panels = FC_MIN(pl->panels_per_block, pl->panels - t.first_panel);
+    t.pixels = t.block.rows * t.block.columns;
+    t.row_at = t.c_row + pl->blocks.rows * pl->blocks.columns;
+    t.chunk = t.row_at + pl->blocks.rows;
+    memset(t.marks, 0, (size_t)t.pixels);
+    return t;
+}
+
+/* Element offset of the first pixel of row j of the block, in y. */
+static int64_t row_in_y(const task *t, int64_t j) {
+    const plan *pl = t->pl;
+    const int64_t *stride = pl->d->y.stride, row = t->block.row + j;
+    return row / pl->window.p * stride[0] + row % pl->window.p * stride[1] + t->block.q * stride[2];
+}
+
+/* c_row: where the results of each pixel go, in y or in scratch memory. */
+static void place_results(task *t) {
+    const plan *pl = t->pl;
+    ptrdiff_t *to = t->c_row;
+    for (int64_t j = 0; j < t->block.rows; j++) {
+        const int64_t first = pl->direct_y ? row_in_y(t, j) : j * t->block.columns * t->panels * FC_SPLIT_COLUMNS;
+        const int64_t step = pl->direct_y ? pl->d->y.stride[2] : t->panels * FC_SPLIT_COLUMNS;
+        for (int64_t q = 0; q < t->block.columns; q++) *to++ = first + q * step;
+    }
+}
+
+/* Tiles of `count` pixels that begin at `a` and follow one another; they are as high as each other, but for the last. */
+static fc_row_tile *place_run(fc_row_tile *tile, ptrdiff_t a, ptrdiff_t a_row, int64_t first, int64_t count) {
+    const int64_t rows = fc_ceil_div(count, fc_ceil_div(count, FC_SPLIT_ROWS));
+    for (int64_t i = 0; i < count; i += rows)
+        *tile++ = (fc_row_tile){.a = a + i * a_row, .first = (int)(first + i), .rows = (int)FC_MIN(rows, count - i)};
+    return tile;
+}
+
+/* Rows that follow one another without a gap are one. */
+static int64_t place_tiles(const task *t, ptrdiff_t a_row) {
+    fc_row_tile *tile = t->tile;
+    const int parts = t->pl->parts;
+    int64_t joined = 1;
+    for (int64_t j = 0; j < t->block.rows; j += joined) {
+        joined = 1;
+        while (j + joined < t->block.rows &&
+               (t->row_at[j + joined] - t->row_at[j]) * parts == joined * t->block.columns * a_row)
+            joined++;
+        tile = place_run(tile, t->row_at[j] * parts, a_row, j * t->block.columns, joined * t->block.columns);
+    }
+    return tile - t->tile;
+}
+
+/* Split the input of one pass and say where it is. */
+static fc_split_block bring_input(task *t, const pass *ps) {
+    const plan *pl = t->pl;
+    fc_window w = pl->window;
+    fc_reader reader = {.array = pl->x, .to = FC_FLOAT32, .kernels = pl->kernels, .parts = pl->parts, .split = pl->split};
+    reader.array.data = (char *)pl->x.data + t->group * pl->d->x_group * (int64_t)fc_dtype_size(pl->x.dtype);
+    w.r = ps->rows;
+    w.top -= ps->r * w.dilation_h;
+    const int64_t pixels = pl->gathered ? t->pixels * w.r * w.s : fc_lines_size(&w, t->block.rows, t->block.columns);
+    const fc_channels channels = {.c = ps->c, .channels = ps->channels, .width = FC_SPLIT_TERMS,
+                                  .block = pixels * FC_SPLIT_TERMS};
+    const fc_packed packed = pl->gathered ? fc_pack_gathered(&w, &reader, &t->block, &channels, t->input, t->row_at)
+                                          : fc_pack_lines(&w, &reader, &t->block, &channels, t->input, t->row_at);
+    ptrdiff_t *to = t->chunk;
+    for (int64_t c = 0; c < fc_ceil_div(ps->channels, FC_SPLIT_TERMS); c++)
+        for (int64_t r = 0; r < ps->rows; r++)
+            for (int64_t s = 0; s < w.s; s++)
+                *to++ = (c * channels.block + r * packed.tap_row + s * packed.tap_column) * pl->parts;
+    const ptrdiff_t a_row = packed.pixel * pl->parts;
+    return (fc_split_block){.parts = pl->parts, .chunks = ps->chunks, .tiles = place_tiles(t, a_row), .a_chunk = t->chunk,
+                            .a_row = a_row, .a_part = FC_SPLIT_TERMS, .tile = t->tile};
+}
+
+/* The input that this worker will probably want after this pass: other channels of its pixels, or another block. */
+static fc_region next_input(const task *t, int64_t pass_index) {
+    const plan *pl = t->pl;
+    const int same_block = pass_index + 1 < pass_count(pl);
+    const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : pl->stride_of_blocks);
+    if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
+        return (fc_region){0};
+    const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);
+    const fc_reader reader = {.array = pl->x};
+    return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
+}
+
+/* What brings it in while the tiles of all panels, two at a time, are computed; each pair takes some lines a chunk. */
+static fc_scan scan_of_input(const task *t, int64_t pass_index, fc_split_block *block) {
+    enum { MOST_LINES = 40 };
+    const fc_region region = next_input(t, pass_index);
+    const int64_t calls = t->panels * ((block->tiles + 1) / 2), lines = region.outer * region.inner * region.lines;
+    block->ahead_lines = (int)FC_MIN(MOST_LINES, fc_ceil_div(fc_ceil_div(lines, calls), block->chunks));
+    block->ahead = t->ahead;
+    return fc_scan_of(&region, calls, 2 * block->chunks * block->ahead_lines);
+}
+
+static void multiply_pass(task *t, int64_t pass_index) {
+    const plan *pl = t->pl;
+    const fc_direct *d = pl->d;
+    const pass now = pass_at(pl, pass_index), *ps = &now;
+    const int last = pass_index + 1 == pass_count(pl);
+    fc_split_block block = bring_input(t, ps);
+    block.accumulate = pass_index > 0;
+    block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
+    float *y = (float *)d->y.data + t->group * d->y_group;
+    fc_scan input = scan_of_input(t, pass_index, &block);
+    for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
+        const fc_bf16 *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
+        if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
+        const int64_t k = panel * FC_SPLIT_COLUMNS;
+        const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
+        float *c = pl->direct_y ? y + k : t->output + k - t->first_panel * FC_SPLIT_COLUMNS;
+        for (int64_t pair = 0; pair < (block.tiles + 1) / 2; pair++) t->ahead[pair] = fc_next_share(&input);
+        pl->split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL, panel_columns(pl, panel), c,
+                            t->c_row, t->marks);
+    }
+}
+
+/* What the kernel could not do: activations by library functions, filters that are not adjacent in y; and which images
+ * are doubtful. */
+static void finish_results(task *t) {
+    const plan *pl = t->pl;
+    const fc_direct *d = pl->d;
+    const int64_t k0 = t->first_panel * FC_SPLIT_COLUMNS, *stride = d->y.stride, width = t->panels * FC_SPLIT_COLUMNS;
+    const int64_t filters = FC_MIN(width, d->k - k0);
+    float *y = (float *)d->y.data + t->group * d->y_group + k0 * stride[3];
+    float *results = pl->direct_y ? y : t->output;
+    if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+        for (int64_t i = 0; i < t->pixels; i++)
+            fc_activate_row(d->activation, FC_FLOAT32, filters, results + t->c_row[i], 1);
+    for (int64_t j = 0; j < t->block.rows; j++) {
+        const int64_t first = j * t->block.columns;
+        if (!pl->direct_y)
+            pl->kernels->copy(t->block.columns, filters, t->output + first * width, width, 1, y + row_in_y(t, j), stride[2],
+                              stride[3]);
+        if (memchr(t->marks + first, 1, (size_t)t->block.columns) != NULL)
+            atomic_store_explicit(&pl->doubtful[(t->block.row + j) / pl->window.p], 1, memory_order_relaxed);
+    }
+}
+
+static void run_task(void *context, int64_t index, int worker) {
+    const plan *pl = context;
+    task t = task_at(pl, index, worker);
+    place_results(&t);
+    for (int64_t i = 0; i < pass_count(pl); i++) multiply_pass(&t, i);
+    finish_results(&t);
+}
+
+/* ---------------------------------------------------------------- entry */
+
+static int64_t task_count(const plan *pl) {
+    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    const fc_direct *d = pl->d;
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double element = (double)pl->parts * sizeof(fc_bf16), groups = (double)d->groups;
+    const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
+    const double weights = (double)(all_chunks(pl) * pl->panels) * FC_SPLIT_PANEL * groups;
+    const double taps = pl->gathered ? (double)(pl->window.r * pl->window.s) : 1;
+    const double pixels = (double)pl->total_rows * (double)pl->window.q;
+    const double input = (pl->gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
+                         (double)(pl->chunks * FC_SPLIT_TERMS) * (double)pl->filter_blocks * groups;
+    const double products = pl->parts == 3 ? 6 : pl->parts == 2 ? 3 : 1;
+    fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(task_count(pl), threads),
+                   products * pixels * weights);
+    fc_tell_copy(&e->x, input * element, FC_COPY_SPLIT);
+    fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * element, FC_COPY_SPLIT);
+    if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * sizeof(float), FC_COPY_CHANNELS);
+    return FC_OK;
+}
+
+fc_status fc_split_run(const fc_direct *d, int parts) {
+    plan pl;
+    if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
+    const int threads = make_plan(&pl, d, parts);
+    lay_out_scratch(&pl, threads);
+    if (pl.scratch == NULL) return explain(&pl, threads);
+    pack_bias(&pl);
+    fc_status status = pack_all_panels(&pl);
+    if (status == FC_OK) {
+        const int64_t tasks = task_count(&pl);
+        status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
+    }
+    if (status == FC_OK) status = fc_direct_run_doubtful(d, pl.doubtful);
+    fc_scratch_give_back(pl.scratch);
+    return status;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The gradient of the weights on a matrix unit, by products of parts: see kernels/split/split.h. Rows are (r, s, c),
+ * columns filters, terms places of the image:
+ *
+ *   tasks     group x part of the pixels x block of channels x block of filters       in parallel
+ *     chunks    some rows of results
+ *               split x, a row for each channel; split grad_y into panels
+ *       panels    32 filters
+ *         tiles     16 channels of a tap, two tiles at a time: the kernel
+ *
+ * With stride 1 the lines of x are split once, borders and all, and every tap reads them from another place on: terms
+ * are the places of all lines, one behind the other, and grad_y is zero where a line has no result. With a stride, the
+ * pixels of each tap are gathered.
+ *
+ * Where a sum is not finite the direct algorithm computes everything again: it knows where infinities and NaN belong. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+#include "../base/threads.h"
+#include "blocking.h"
+#include "direct.h"
+#include "explain.h"
+#include "parts.h"
+
+enum {
+    RESULT_ELEMENTS = 1 << 17, /* of a block of the result: 512 KiB of float32, a quarter of a 2 MiB L2 */
+    MOST_CHANNELS = 256,       /* of a block */
+    MOST_FILTERS = 256,
+    INPUT_BYTES = 1 << 20 /* that a chunk of x and grad_y takes, split and not */
+};
+
+typedef struct plan {
+    const fc_conv2d *g;
+    const fc_kernels *kernels;
+    const fc_split *split;
+    int split_parts; /* of a number */
+    fc_window window;
+    fc_reader x, grad_y;
+    const fc_array *grad_weight;
+    int64_t c, k; /* of one group */
+    int64_t total_rows;
+    int64_t channels, channel_blocks, filters, filter_blocks;
+    int gathered;
+    fc_row_blocks chunks;
+    int64_t chunk_count, parts, chunks_per_part; /* parts of the pixels */
+    int64_t round, chunks_per_round;
+    int64_t places;                          /* of the packed x that terms are taken from, at most */
+    int64_t lanes;                           /* pairs of places of a row of A */
+    ptrdiff_t a_part, a_row, a_region;       /* of the split x, in bfloat16 numbers */
+    atomic_uchar *doubtful;                  /* a result is not finite */
+    char *scratch;
+    size_t result_bytes, doubtful_at, workers_at, worker_bytes, raw_y_at, split_x_at, split_y_at, offsets_at, tiles_at,
+        marks_at;
+} plan;
+
+/* The block of the result that a task owns: [tap][channel][filter]. */
+typedef struct block {
+    int64_t group, part, c, channels, k, filters;
+    float *result;
+} block;
+
+static int64_t taps(const plan *pl) { return pl->window.r * pl->window.s; }
+
+static block block_at(const plan *pl, int64_t index) {
+    block b;
+    b.k = index % pl->filter_blocks * pl->filters;
+    b.c = index / pl->filter_blocks % pl->channel_blocks * pl->channels;
+    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->parts;
+    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->parts;
+    b.channels = FC_MIN(pl->channels, pl->c - b.c);
+    b.filters = FC_MIN(pl->filters, pl->k - b.k);
+    b.result = (float *)(void *)(pl->scratch + (size_t)index * pl->result_bytes);
+    return b;
+}
+
+/* ---------------------------------------------------------------- planning */
+
+/* Equal blocks of at most `most`, in multiples of `unit`; returns how many there are. */
+static int64_t split_evenly(int64_t count, int64_t most, int64_t unit, int64_t *size) {
+    const int64_t blocks = fc_ceil_div(count, FC_MAX(unit, most / unit * unit));
+    *size = fc_ceil_div(fc_ceil_div(count, blocks), unit) * unit;
+    return fc_ceil_div(count, *size);
+}
+
+/* Places from the first to the last result of a chunk, and those that its taps reach. */
+static int64_t places_of_results(const plan *pl) {
+    const int64_t rows = pl->chunks.rows, columns = pl->chunks.columns;
+    return pl->gathered ? rows * columns : fc_lines_size(&pl->window, rows, columns);
+}
+
+static int64_t farthest_tap(const plan *pl) {
+    const fc_window *w = &pl->window;
+    const int64_t line = pl->chunks.columns + (w->s - 1) * w->dilation_w;
+    return pl->gathered ? 0 : (w->r - 1) * w->dilation_h * line + (w->s - 1) * w->dilation_w;
+}
+
+static void plan_blocks(plan *pl) {
+    pl->channel_blocks =
+        split_evenly(pl->c, FC_MIN(MOST_CHANNELS, RESULT_ELEMENTS / (taps(pl) * 128)), FC_SPLIT_ROWS, &pl->channels);
+    pl->filter_blocks = split_evenly(pl->k, FC_MIN(MOST_FILTERS, RESULT_ELEMENTS / (taps(pl) * pl->channels)),
+                                     FC_SPLIT_COLUMNS, &pl->filters);
+    const int64_t bytes = pl->channels * (4 + (pl->gathered ? 2 : 4) * pl->split_parts) * (pl->gathered ? taps(pl) : 1) +
+                          pl->filters * (4 + 2 * pl->split_parts);
+    const int64_t pixels = FC_MAX(FC_SPLIT_TERMS, INPUT_BYTES / bytes);
+    pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, pixels, INPUT_BYTES / 8, 1);
+    pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
+    pl->places = places_of_results(pl);
+    const int64_t chunks = fc_ceil_div(pl->places, FC_SPLIT_TERMS);
+    pl->lanes = pl->gathered ? chunks * 16 : chunks * 32 + fc_ceil_div(farthest_tap(pl), 16) * 16;
+    pl->a_part = 2 * pl->lanes;
+    pl->a_row = ((pl->split_parts * pl->lanes / 16) | 1) * 32; /* an odd number of cache lines */
+    pl->a_region = pl->channels * pl->a_row;
+    const int64_t blocks = pl->g->groups * pl->channel_blocks * pl->filter_blocks;
+    pl->parts = FC_MAX(1, FC_MIN(FC_FIXED_TASKS / blocks, pl->chunk_count));
+    pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
+    const double chunk_work = (double)(pl->places * taps(pl)) * (double)(pl->channels * pl->filters);
+    pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
+}
+
+static int64_t task_count(const plan *pl) {
+    return pl->g->groups * pl->parts * pl->channel_blocks * pl->filter_blocks;
+}
+
+static void lay_out_scratch(plan *pl, int threads) {
+    const int64_t regions = pl->gathered ? taps(pl) : 1, rows = taps(pl) * pl->channels;
+    const int64_t chunks = fc_ceil_div(pl->places, FC_SPLIT_TERMS);
+    pl->result_bytes = FC_ALIGN_UP((size_t)(rows * pl->filters) * sizeof(float));
+    size_t at = pl->result_bytes * (size_t)task_count(pl);
+#define FC_RESERVE(name, bytes) (name = at, at += FC_ALIGN_UP((size_t)(bytes)))
+    size_t start;
+    FC_RESERVE(pl->doubtful_at, 1);
+    pl->workers_at = at;
+    at = 0;
+    FC_RESERVE(start, (size_t)(regions * pl->places * pl->channels) * sizeof(float));
+    (void)start;
+    FC_RESERVE(pl->raw_y_at, (size_t)(pl->places * pl->filters) * sizeof(float));
+    FC_RESERVE(pl->split_x_at, (size_t)(regions * pl->a_region) * sizeof(fc_bf16));
+    FC_RESERVE(pl->split_y_at, (size_t)(chunks * FC_SPLIT_TERMS * pl->filters * pl->split_parts) * sizeof(fc_bf16));
+    /* per row of the result: its place; per chunk of terms: its offset; per row of grad_y: its start */
+    FC_RESERVE(pl->offsets_at, (size_t)(rows + chunks + pl->chunks.rows) * sizeof(ptrdiff_t));
+    FC_RESERVE(pl->tiles_at, (size_t)(rows / FC_SPLIT_ROWS) * sizeof(fc_row_tile));
+    FC_RESERVE(pl->marks_at, rows);
+#undef FC_RESERVE
+    pl->worker_bytes = at;
+    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
+    if (pl->scratch == NULL) return;
+    pl->doubtful = (atomic_uchar *)(void *)(pl->scratch + pl->doubtful_at);
+    atomic_store(pl->doubtful, 0);
+}
+
+/* ---------------------------------------------------------------- one task */
+
+typedef struct task {
+    const plan *pl;
+    block b;
+    float *raw_x, *raw_y;
+    fc_bf16 *split_x, *split_y;
+    ptrdiff_t *c_row, *chunk, *row_at;
+    fc_row_tile *tile;
+    unsigned char *marks;
+} task;
+
+static task task_at(const plan *pl, int64_t index, int worker) {
+    char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+    task t = {.pl = pl, .b = block_at(pl, index), .raw_x = (void *)memory, .raw_y = (void *)(memory + pl->raw_y_at),
+              .split_x = (void *)(memory + pl->split_x_at), .split_y = (void *)(memory + pl->split_y_at),
+              .c_row = (void *)(memory + pl->offsets_at), .tile = (void *)(memory + pl->tiles_at),
+              .marks = (unsigned char *)memory + pl->marks_at};
+    t.chunk = t.c_row + taps(pl) * pl->channels;
+    t.row_at = t.chunk + fc_ceil_div(pl->places, FC_SPLIT_TERMS);
+    const int64_t rows = taps(pl) * t.b.channels;
+    for (int64_t i = 0; i < rows; i++) t.c_row[i] = i * pl->filters;
+    memset(t.marks, 0, (size_t)rows);
+    return t;
+}
+
+/* x of a chunk, in rows of channels; returns the number of tiles of A, and how many places terms come from. */
+static int64_t bring_x(task *t, const fc_block *chunk, int64_t *places) {
+    const plan *pl = t->pl;
+    const block *b = &t->b;
+    const fc_channels all = {.c = b->group * pl->c + b->c, .channels = b->channels, .width = b->channels};
+    const int64_t regions = pl->gathered ? taps(pl) : 1, pixels = chunk->rows * chunk->columns;
+    const fc_packed at = pl->gathered ? fc_pack_gathered(&pl->window, &pl->x, chunk, &all, t->raw_x, t->row_at)
+                                      : fc_pack_lines(&pl->window, &pl->x, chunk, &all, t->raw_x, t->row_at);
+    const int64_t lines = pl->gathered ? pixels : fc_lines_size(&pl->window, chunk->rows, chunk->columns);
+    *places = t->row_at[chunk->rows - 1] / b->channels + chunk->columns;
+    const int64_t chunks = fc_ceil_div(*places, FC_SPLIT_TERMS);
+    const int64_t farthest = ((pl->window.r - 1) * at.tap_row + (pl->window.s - 1) * at.tap_column) / b->channels;
+    const int64_t blocks = pl->gathered ? chunks : 2 * chunks + fc_ceil_div(farthest, 16);
+    for (int64_t i = 0; i < regions; i++)
+        pl->split->columns(pl->split_parts, lines, b->channels, t->raw_x + i * pixels * b->channels, b->channels, blocks,
+                           pl->gathered ? 32 : 16, t->split_x + i * pl->a_region, pl->a_row, pl->a_part);
+    for (int64_t l = 0; l < chunks; l++) t->chunk[l] = l * (pl->gathered ? 32 : 64);
+    fc_row_tile *tile = t->tile; /* taps of some channels one after the other: they read the same cache lines */
+    for (int64_t c = 0; c < b->channels; c += FC_SPLIT_ROWS)
+        for (int64_t tap = 0; tap < taps(pl); tap++) {
+            const int64_t r = tap / pl->window.s, s = tap % pl->window.s;
+            const ptrdiff_t from = pl->gathered ? tap * pl->a_region : 2 * (r * at.tap_row + s * at.tap_column) / b->channels;
+            *tile++ = (fc_row_tile){.a = from + c * pl->a_row, .first = (int)(tap * b->channels + c),
+                                    .rows = (int)FC_MIN(FC_SPLIT_ROWS, b->channels - c)};
+        }
+    return tile - t->tile;
+}
+
+/* grad_y of a chunk at the places of x's first tap, zeros between, in panels: [panel][chunk of terms]. */
+static void bring_grad_y(task *t, const fc_block *chunk, int64_t places) {
+    const plan *pl = t->pl;
+    const block *b = &t->b;
+    const fc_channels all = {.c = b->group * pl->k + b->k, .channels = b->filters, .width = b->filters};
+    int64_t at = 0;
+    for (int64_t j = 0; j < chunk->rows; j++) {
+        const int64_t row = chunk->row + j, first = t->row_at[j] / b->channels;
+        memset(t->raw_y + at * b->filters, 0, (size_t)((first - at) * b->filters) * sizeof(float));
+        fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
+                     chunk->columns, &all, t->raw_y + first * b->filters);
+        at = first + chunk->columns;
+    }
+    fc_bf16 *dst = t->split_y;
+    for (int64_t k = 0; k < b->filters; k += FC_SPLIT_COLUMNS)
+        for (int64_t i = 0; i < places; i += FC_SPLIT_TERMS, dst += pl->split_parts * FC_SPLIT_PANEL) {
+            const float *from = t->raw_y + i * b->filters + k;
+            pl->split->panel(pl->split_parts, (int)FC_MIN(FC_SPLIT_TERMS, places - i),
+                             (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), from, b->filters, from, dst);
+        }
+}
+
+static void multiply_chunk(task *t, int64_t index, int accumulate) {
+    const plan *pl = t->pl;
+    const block *b = &t->b;
+    const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index);
+    int64_t places;
+    fc_split_block job = {.parts = pl->split_parts, .a_chunk = t->chunk, .a_row = pl->a_row, .a_part = pl->a_part,
+                          .tile = t->tile, .accumulate = accumulate};
+    job.tiles = bring_x(t, &chunk, &places);
+    job.chunks = fc_ceil_div(places, FC_SPLIT_TERMS);
+    bring_grad_y(t, &chunk, places);
+    const fc_bf16 *panel = t->split_y;
+    for (int64_t k = 0; k < b->filters; k += FC_SPLIT_COLUMNS, panel += job.chunks * pl->split_parts * FC_SPLIT_PANEL)
+        pl->split->multiply(&job, t->split_x, panel, NULL, (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), b->result + k,
+                            t->c_row, t->marks);
+}
+
+static void run_task(void *context, int64_t index, int worker) {
+    const plan *pl = context;
+    task t = task_at(pl, index, worker);
+    const int64_t first = t.b.part * pl->chunks_per_part;
+    const int64_t from = first + pl->round * pl->chunks_per_round;
+    const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
+    for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) multiply_chunk(&t, i, i > first);
+    if (first >= end && pl->round == 0) memset(t.b.result, 0, pl->result_bytes); /* a part without pixels */
+    if (memchr(t.marks, 1, (size_t)(taps(pl) * t.b.channels)) != NULL)
+        atomic_store_explicit(pl->doubtful, 1, memory_order_relaxed);
+}
+
+/* ---------------------------------------------------------------- joining the parts */
+
+static void join_parts(void *context, int64_t index, int worker) {
+    (void)worker;
+    const plan *pl = context;
+    const int64_t per_group = pl->channel_blocks * pl->filter_blocks;
+    const block b = block_at(pl, index / per_group * pl->parts * per_group + index % per_group);
+    fc_join_parts((char *)b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), pl->parts,
+                  pl->result_bytes / sizeof(float), sizeof(float));
+    const int64_t *stride = pl->grad_weight->stride;
+    for (int64_t tap = 0; tap < taps(pl); tap++) {
+        const int64_t to = tap / pl->window.s * stride[0] + tap % pl->window.s * stride[1] + b.c * stride[2] +
+                           (b.group * pl->k + b.k) * stride[3];
+        pl->kernels->copy(b.channels, b.filters, b.result + tap * b.channels * pl->filters, pl->filters, 1,
+                          (float *)pl->grad_weight->data + to, stride[2], stride[3]);
+    }
+}
+
+/* ---------------------------------------------------------------- entry */
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain(const plan *pl, int threads) {
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    const double element = (double)pl->split_parts * sizeof(fc_bf16), groups = (double)pl->g->groups;
+    const double places = (double)pl->places * (double)pl->chunk_count * groups;
+    const double filters = (double)(fc_ceil_div(pl->k, FC_SPLIT_COLUMNS) * FC_SPLIT_COLUMNS);
+    const double products = pl->split_parts == 3 ? 6 : pl->split_parts == 2 ? 3 : 1;
+    const double read = pl->gathered ? (double)taps(pl) : 2; /* every place is in two pairs */
+    fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, threads,
+                   products * places * (double)taps(pl) * (double)pl->c * filters);
+    fc_tell_copy(&e->x, places * read * (double)pl->c * (double)pl->filter_blocks * element, FC_COPY_SPLIT);
+    fc_tell_copy(&e->y, places * filters * (double)pl->channel_blocks * element, FC_COPY_SPLIT);
+    fc_tell_copy(&e->weight, (double)pl->result_bytes * (double)task_count(pl),
+                 pl->parts > 1 ? FC_COPY_PARTS : FC_COPY_ORDER);
+    return FC_OK;
+}
+
+static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                      const fc_array *grad_weight, int parts) {
+    *pl = (plan){.g = g, .kernels = fc_kernels_for(FC_FLOAT32), .split = fc_split_kernels(), .split_parts = parts,
+                 .grad_weight = grad_weight, .c = g->c / g->groups, .k = g->k / g->groups, .total_rows = g->n * g->p};
+    pl->window = (fc_window){.h = g->h, .w = g->w, .p = g->p, .q = g->q, .r = g->r, .s = g->s,
+                             .stride_h = g->stride_h, .stride_w = g->stride_w, .dilation_h = g->dilation_h,
+                             .dilation_w = g->dilation_w, .top = g->pad_top, .left = g->pad_left};
+    pl->x = (fc_reader){.array = *x, .to = FC_FLOAT32, .kernels = pl->kernels};
+    pl->grad_y = (fc_reader){.array = *grad_y, .to = FC_FLOAT32, .kernels = pl->kernels};
+    fc_drop_unread(&pl->window, &pl->x.array);
+    const fc_window *w = &pl->window;
+    pl->gathered = w->r * w->s == 1 || w->stride_h > 1 || w->stride_w > 1;
+    plan_blocks(pl);
+}
+
+fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
+                                   const fc_array *grad_weight, int parts) {
+    plan pl;
+    if (g->n == 0) return fc_direct_backward_weight(g, grad_y, x, grad_weight);
+    make_plan(&pl, g, grad_y, x, grad_weight, parts);
+    const int64_t tasks = task_count(&pl);
+    const double work = (double)pl.total_rows * (double)g->q * (double)(taps(&pl) * pl.c) * (double)g->k;
+    const int threads = fc_threads_for(tasks, work * (parts == 3 ? 0.5 : parts == 2 ? 0.25 : 0.125));
+    lay_out_scratch(&pl, threads);
+    if (pl.scratch == NULL) return explain(&pl, threads);
+    fc_status status = FC_OK;
+    const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
+    for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);
+    const int doubtful = status == FC_OK && atomic_load(pl.doubtful);
+    if (status == FC_OK && !doubtful) {
+        const int64_t blocks = tasks / pl.parts;
+        const double numbers = (double)(pl.result_bytes / sizeof(float)) * (double)tasks;
+        status = fc_parallel_for(blocks, fc_threads_for(blocks, numbers), join_parts, &pl);
+    }
+    fc_scratch_give_back(pl.scratch);
+    return doubtful ? fc_direct_backward_weight(g, grad_y, x, grad_weight) : status;
+}
