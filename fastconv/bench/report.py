@@ -44,6 +44,7 @@ def overview(results):
     versions = ", ".join(f"{name} {version}" for name, version in results.machine["versions"].items())
     yield f"{machine.one_line(results.machine)}; {results.machine['system']}; {versions}."
     yield ""
+    several_isas = len({result.isa for result in results.results}) > 1
     columns = ["network", "operation", "batch", "threads", "layers"]
     columns += ["share of the limit", "worst", "ratio to the best rival", "worst"]
     yield "| " + " | ".join(columns) + " |"
@@ -51,15 +52,16 @@ def overview(results):
     for group in tables.by(lambda result: (result.network, *tables.setting_key(result)), results.results):
         first, slowest = group[0], min(group, key=lambda result: result.share)
         share = tables.percent(geometric_mean(result.share for result in group))
-        cells = [first.network, _operation(first), first.batch, first.threads, len(group), share]
+        cells = [first.network, _operation(first, several_isas), first.batch, first.threads, len(group), share]
         cells += [f"{tables.percent(slowest.share)} {slowest.layer}", *_ratios(group)]
         yield "| " + " | ".join(map(str, cells)) + " |"
 
 
-def _operation(result):
+def _operation(result, several_isas):
     setting = [result.layout] if result.layout != "NHWC" else []
     setting += [result.dtype] if result.dtype != "float32" else []
     setting += [result.precision] if result.precision != "high" else []
+    setting += [result.isa] if several_isas else []
     return ", ".join([title(result.op), *setting])
 
 
