@@ -10,6 +10,7 @@
 import importlib
 
 from fastconv import _load  # noqa: F401  (before anything that computes)
+from fastconv._core import PackedWeights
 from fastconv._version import __version__
 from fastconv.explanation import Explanation, explain
 from fastconv.ops import (
@@ -28,6 +29,7 @@ from fastconv.ops import (
     linear_backward,
     max_pool2d,
     max_pool2d_backward,
+    pack_weights,
     pool2d_output_shape,
 )
 from fastconv.runtime import (
@@ -51,6 +53,7 @@ __all__ = [
     "Conv2dGradients",
     "Explanation",
     "LinearGradients",
+    "PackedWeights",
     "__version__",
     "avg_pool2d",
     "avg_pool2d_backward",
@@ -71,6 +74,7 @@ __all__ = [
     "linear_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "pack_weights",
     "pool2d_output_shape",
     "precision",
     "set_num_threads",

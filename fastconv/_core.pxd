@@ -11,6 +11,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_status:
         FC_OK, FC_NO_MEMORY, FC_INTERRUPTED, FC_BAD_SIZE, FC_BAD_STRIDE, FC_BAD_DILATION, FC_BAD_PADDING
         FC_BAD_GROUPS, FC_EMPTY_OUTPUT, FC_EMPTY_WINDOW, FC_TOO_LARGE, FC_BAD_INDEX, FC_BAD_DTYPE, FC_BAD_ALGORITHM
+        FC_BAD_PACKED
     ctypedef enum fc_dtype:
         FC_FLOAT32, FC_FLOAT64, FC_FLOAT16, FC_UINT8, FC_INT8, FC_INT16
     ctypedef enum fc_padding:
@@ -29,6 +30,7 @@ cdef extern from "fastconv.h" nogil:
         void *data
         fc_dtype dtype
         int64_t stride[4]
+        const void *packed
     ctypedef struct fc_conv2d:
         int64_t n, h, w, c, k, r, s, stride_h, stride_w, dilation_h, dilation_w, groups
         int64_t pad_top, pad_bottom, pad_left, pad_right, p, q
@@ -75,6 +77,9 @@ cdef extern from "fastconv.h" nogil:
                                        const fc_array *grad_x, const fc_options *options)
     fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                         const fc_array *grad_weight, const fc_options *options)
+    size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options)
+    fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
+                             const fc_options *options, void *packed)
     fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias)
     fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
                             const int64_t *indices_stride)

@@ -22,6 +22,7 @@ cnp.import_array()
 include "_cython/arguments.pxi"
 include "_cython/convolution.pxi"
 include "_cython/linear.pxi"
+include "_cython/packed.pxi"
 include "_cython/pooling.pxi"
 include "_cython/elementwise.pxi"
 include "_cython/explanation.pxi"

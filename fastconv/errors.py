@@ -111,6 +111,17 @@ def unrelated_columns(grad_y_shape, weight_shape):
     return wrong_grad_y(grad_y_shape, (*grad_y_shape[:-1], weight_shape[1]))
 
 
+def packed_for_another(shape, packed, call):
+    """weight was packed for other calls; both are told as dictionaries."""
+    differing = [name for name in call if packed.get(name, call[name]) != call[name]]
+    made, here = (", ".join(f"{name}={of[name]!r}" for name in differing) for of in (packed, call))
+    return ValueError(f"weight {shape} was packed with {made}, but this call has {here}: pack it again for such calls")
+
+
+def no_x_shape(operation):
+    return TypeError(f"x_shape is needed to pack weights for {operation}: the shape of an image or a batch")
+
+
 def unequal_rows(grad_y_shape, x_shape):
     return ValueError(f"grad_y {grad_y_shape} and x {x_shape} do not have the same number of rows")
 

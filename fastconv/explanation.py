@@ -41,7 +41,7 @@ class Explanation(NamedTuple):
 
     ``multiplications`` counts what the definition asks for, ``products`` what the kernel does, with lanes whose result
     is dropped; ``bytes`` are those of the arrays, ``copies`` what is written besides, at most; ``intensity`` is
-    operations (a multiplication and an addition are two) per byte of the arrays. Of pooling ``windows`` is told instead.
+    operations (a multiplication and an addition are two) per byte of the arrays. Of pooling ``windows`` is told.
     """
 
     operation: str
@@ -82,7 +82,8 @@ def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, 
         "linear_backward_weight", "max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward".
     x, weight : arrays or shapes
         The image and the filters; for a gradient, the shape of what is computed. Arrays are looked at for their
-        dtype and strides, shapes stand for arrays in C order. For pooling, weight is kernel_size.
+        dtype and strides, shapes stand for arrays in C order. weight may be `PackedWeights`. For pooling, weight is
+        kernel_size.
     bias : array or None
     y : array, shape or None
         ``out`` of the forward function, grad_y of a backward one.
@@ -111,12 +112,15 @@ def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, 
     if operation in _POOLING:
         return _pooling(operation, x, weight, stride, padding, dilation, ceil_mode, layout, dtype)
     stride = 1 if stride is None else stride
+    packed = weight
+    if isinstance(packed, _core.PackedWeights):
+        weight = packed.weight
     options = (stride, padding, dilation, groups, layout, activation, precision, algorithm)
     if operation in _DENSE:
         x, weight, y = _as_images(_DENSE[operation], x, weight, y)
     role = (_CONVOLUTIONS | _DENSE)[operation]
     with runtime.threads(runtime.get_num_threads() if threads is None else threads):
-        told = _core.explain_conv2d(role, x, weight, bias, y, *_type_numbers(dtype), *options)
+        told = _core.explain_conv2d(role, x, weight, packed, bias, y, *_type_numbers(dtype), *options)
     return _explanation(operation, role, told, options)
 
 

@@ -9,7 +9,8 @@ Arguments that the functions share
     x : array (N, H, W, C), or (N, C, H, W) with ``layout="NCHW"``. An array without the batch axis is one
         image, and the result has no batch axis either. float32 or float64; uint8, int8, int16 and float16
         images are converted while they are read. Any strides.
-    weight : array (R, S, C/groups, K), or (K, C/groups, R, S) with ``layout="NCHW"``; float32 or float64.
+    weight : array (R, S, C/groups, K), or (K, C/groups, R, S) with ``layout="NCHW"``; float32 or float64. `conv2d`,
+        `linear` and their gradients of the input also take what `pack_weights` has made of it.
     stride, dilation : int, or (vertical, horizontal).
     padding : int; (vertical, horizontal); ((top, bottom), (left, right)) as in `numpy.pad`; "valid" (none);
         "same" (output = ceil(input / stride), an odd pixel at the bottom or right, as in TensorFlow and
@@ -150,6 +151,34 @@ def conv2d_backward_bias(grad_y, *, layout="NHWC", out=None):
 @_in_c
 def conv2d_output_shape(x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NHWC"):
     """Shape of the result of `conv2d` for these shapes, without any array."""
+
+
+@_in_c
+def pack_weights(weight, x_shape=None, *, operation=None, stride=1, padding=0, dilation=1, groups=1, layout="NHWC",
+                 precision=None, algorithm="auto"):  # fmt: skip
+    """Bring weights that many calls will use into the order in which the kernels read them.
+
+    ``packed = fc.pack_weights(weight, x.shape, padding=1)``, then ``fc.conv2d(x, packed, padding=1)``: the same bits as
+    with the array, without the work that every call would repeat. It pays where few pixels meet many weights: small
+    batches of small images, dense layers of 4 to 100 rows.
+
+    Parameters
+    ----------
+    weight : (R, S, C/groups, K), or (C, K) for a dense layer
+        Is copied: what happens to it later does not matter.
+    x_shape : tuple
+        Shape of an image or a batch; not for dense layers. With the geometry it decides which algorithm is asked
+        whether it needs panels.
+    operation : str
+        "conv2d", "conv2d_backward_input", "linear" or "linear_backward_input"; None: "conv2d", for (C, K) "linear".
+
+    Returns
+    -------
+    PackedWeights
+        For calls of this operation with this layout, these groups and results of the weight's dtype; the gradient of
+        the input also with this stride and, above 1, this dilation and padding. Other calls raise ValueError. Batch,
+        image size, threads and all else may differ. Under another instruction set it is read as an array.
+    """
 
 
 # ---------------------------------------------------------------- pooling

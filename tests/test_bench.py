@@ -580,7 +580,7 @@ def test_the_suite_runs_under_pytest_benchmark(tmp_path):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     results = {one.op: one for one in load(tmp_path / "r.json").results}
-    assert set(results) == {"conv2d", "conv2d_backward_weight"}
+    assert set(results) == {"conv2d", "conv2d_packed", "conv2d_backward_weight"}
     told = {entry["extra_info"]["op"]: entry for entry in json.loads((tmp_path / "b.json").read_text())["benchmarks"]}
     for op, one in results.items():
         stats = told[op]["stats"]

@@ -88,7 +88,7 @@ def reasons(explanation):
 
 def test_copies_and_their_reasons(vectors):
     weight = (1, 1, 64, 96)
-    plain = np.empty((2, 8, 8, 64), np.float32)
+    plain = np.zeros((2, 8, 8, 64), np.float32)
     assert reasons(fc.explain("conv2d", plain, weight)).keys() == {"weight"}
     assert "zeros" in reasons(fc.explain("conv2d", plain, weight, padding=1))["x"]
     assert "type" in reasons(fc.explain("conv2d", plain.astype(np.uint8), weight))["x"]

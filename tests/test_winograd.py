@@ -106,7 +106,7 @@ def pixels(problem, isa, size):
 
 
 @pytest.mark.parametrize("poison", POISONS)
-@pytest.mark.parametrize("text", ["n3 c5 h9 w10 k6 r3x3 p1", "n2 c6 h7 w11 k4 r3x3 p0:3x2:0 g2"])
+@pytest.mark.parametrize("text", ["n3 c17 h9 w10 k19 r3x3 p1", "n2 c34 h7 w11 k36 r3x3 p0:3x2:0 g2"])
 def test_one_number_of_an_image_is_not_finite(text, poison, isa, dtype):
     """The other images keep the bits that they have without it; its own gets those of the direct algorithm."""
     problem = problems.parse(text)

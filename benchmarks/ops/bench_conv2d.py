@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""conv2d and its two gradients."""
+"""conv2d, also with packed weights, and its two gradients."""
 
 
 def bench_conv2d(contest, conv, batch):
@@ -12,3 +12,7 @@ def bench_conv2d_backward_input(contest, inner_conv, batch):
 
 def bench_conv2d_backward_weight(contest, conv, batch):
     contest.run("conv2d_backward_weight", conv, batch)
+
+
+def bench_conv2d_packed(contest, conv, batch):
+    contest.run("conv2d_packed", conv, batch)

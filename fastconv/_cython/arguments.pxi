@@ -209,6 +209,7 @@ cdef void view_image(cnp.ndarray array, bint channels_first, fc_array *view) noe
 cdef void view_filters(cnp.ndarray array, bint channels_first, fc_array *view) noexcept:
     """Axes r, s, c, k of filters."""
     cdef int axis
+    view.packed = NULL
     view.data = cnp.PyArray_DATA(array)
     view.dtype = <fc_dtype>dtype_of(array)
     for axis in range(4):

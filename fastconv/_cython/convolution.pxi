@@ -135,7 +135,8 @@ def conv2d(object x, object weight, object bias=None, *, object stride=1, object
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
     cdef int64_t y_sizes[4]
-    cdef cnp.ndarray x_array = to_array(x, "x", True), weight_array = to_array(weight, "weight", False)
+    cdef const void *packed
+    cdef cnp.ndarray x_array = to_array(x, "x", True), weight_array = to_array(plain(weight), "weight", False)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     cdef int number = result_type(x_array, weight_array)
@@ -144,13 +145,15 @@ def conv2d(object x, object weight, object bias=None, *, object stride=1, object
     resolve(&g, x_sizes, rank, weight_sizes, "x", "weight", stride, padding, dilation, groups, channels_first)
     cdef cnp.ndarray bias_array = to_bias(bias, g.k, &bias_view, &number)
     check_algorithm(&g, FC_FORWARD, number, &options, algorithm)
+    attach(weight, FC_FORWARD, channels_first, &g, number, &packed)
     output_sizes(&g, channels_first, rank, y_sizes)
     cdef cnp.ndarray target = to_result(out, rank, y_sizes, number)
     if out is not None:
-        refuse_overlaps(target, x, "x", weight, "weight", bias, "bias")
+        refuse_overlaps(target, x, "x", plain(weight), "weight", bias, "bias")
     cdef cnp.ndarray y = walkable(target)
     view_image(x_array, channels_first, &x_view)
     view_filters(weight_array, channels_first, &weight_view)
+    weight_view.packed = packed
     view_image(y, channels_first, &y_view)
     run_forward(&g, &x_view, &weight_view, NULL if bias_array is None else &bias_view, &y_view, &options)
     return deliver(out, target, y)
@@ -184,7 +187,8 @@ cdef object backward_input(object grad_y, object weight, object x_shape, object 
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
-    cdef cnp.ndarray weight_array = to_array(weight, "weight", False)
+    cdef cnp.ndarray weight_array = to_array(plain(weight), "weight", False)
+    cdef const void *packed
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = to_shape(x_shape, x_name, 3, 4, x_sizes)
     array_sizes(weight_array, "weight", 4, 4, weight_sizes)
@@ -193,12 +197,14 @@ cdef object backward_input(object grad_y, object weight, object x_shape, object 
     check_grad_y(grad_y_array, &g, channels_first, rank)
     cdef int number = result_type(grad_y_array, weight_array)
     check_algorithm(&g, FC_BACKWARD_INPUT, number, &options, algorithm)
+    attach(weight, FC_BACKWARD_INPUT, channels_first, &g, number, &packed)
     cdef cnp.ndarray target = to_result(out, rank, x_sizes, number)
     if out is not None:
-        refuse_overlaps(target, grad_y, "grad_y", weight, "weight")
+        refuse_overlaps(target, grad_y, "grad_y", plain(weight), "weight")
     cdef cnp.ndarray grad_x = walkable(target)
     view_image(grad_y_array, channels_first, &grad_y_view)
     view_filters(weight_array, channels_first, &weight_view)
+    weight_view.packed = packed
     view_image(grad_x, channels_first, &grad_x_view)
     run_backward_input(&g, &grad_y_view, &weight_view, &grad_x_view, &options)
     return deliver(out, target, grad_x)

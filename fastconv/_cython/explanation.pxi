@@ -85,11 +85,11 @@ cdef dict explanation_dict(const fc_explanation *e):
     }
 
 
-def explain_conv2d(int operation, object x, object weight, object bias, object y, int x_number, int other_number,
-                   object stride, object padding, object dilation, object groups, object layout, object activation,
-                   object precision, object algorithm):
-    """A dictionary. Arrays or shapes; bias and y may be None. x_number and other_number are NumPy's of the types of an
-    image and of other arrays of which only the shape is known."""
+def explain_conv2d(int operation, object x, object weight, object packed, object bias, object y, int x_number,
+                   int other_number, object stride, object padding, object dilation, object groups, object layout,
+                   object activation, object precision, object algorithm):
+    """A dictionary. Arrays or shapes; bias and y may be None, packed is what weight was taken from. x_number and
+    other_number are NumPy's of the types of an image and of other arrays of which only the shape is known."""
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_explanation e
@@ -127,6 +127,8 @@ def explain_conv2d(int operation, object x, object weight, object bias, object y
     check_algorithm(&g, <fc_operation>operation, number, &options, algorithm)
     view_image(x_array, channels_first, &x_view)
     view_filters(weight_array, channels_first, &weight_view)
+    if operation != FC_BACKWARD_WEIGHT:
+        attach(packed, <fc_operation>operation, channels_first, &g, number, &weight_view.packed)
     view_image(y_array, channels_first, &y_view)
     check(fc_conv2d_explain(&g, <fc_operation>operation, &x_view, &weight_view, NULL if bias is None else &bias_view,
                             &y_view, &options, &e))

@@ -98,16 +98,17 @@ def linear(object x, object weight, object bias=None, *, object activation=None,
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
     cdef cnp.ndarray x_array = to_rows(x, "x", True, x_sizes, &x_view)
-    cdef cnp.ndarray weight_array = to_matrix(weight, "weight", weight_sizes, &weight_view)
+    cdef cnp.ndarray weight_array = to_matrix(plain(weight), "weight", weight_sizes, &weight_view)
     cdef int number = result_type(x_array, weight_array)
     if x_sizes[3] != weight_sizes[2]:
         raise errors.unrelated_rows("x", x.shape, weight.shape)
     to_options(&options, activation, "auto", precision)
     resolve(&g, x_sizes, 4, weight_sizes, "x", "weight", 1, 0, 1, 1, False)
     cdef cnp.ndarray bias_array = to_bias(bias, g.k, &bias_view, &number)
+    attach(weight, FC_FORWARD, False, &g, number, &weight_view.packed)
     cdef cnp.ndarray target = to_result_rows(out, x_array, g.k, number)
     if out is not None:
-        refuse_overlaps(target, x, "x", weight, "weight", bias, "bias")
+        refuse_overlaps(target, x, "x", plain(weight), "weight", bias, "bias")
     cdef cnp.ndarray y = walkable_rows(target, &y_view)
     run_forward(&g, &x_view, &weight_view, NULL if bias_array is None else &bias_view, &y_view, &options)
     return deliver(out, target, y)
@@ -120,7 +121,7 @@ def linear_backward_input(object grad_y, object weight, *, object precision=None
     cdef int64_t y_sizes[4]
     cdef int64_t weight_sizes[4]
     cdef cnp.ndarray grad_y_array = to_rows(grad_y, "grad_y", False, y_sizes, &grad_y_view)
-    cdef cnp.ndarray weight_array = to_matrix(weight, "weight", weight_sizes, &weight_view)
+    cdef cnp.ndarray weight_array = to_matrix(plain(weight), "weight", weight_sizes, &weight_view)
     cdef int number = result_type(grad_y_array, weight_array)
     cdef int64_t x_sizes[4]
     x_sizes[0], x_sizes[1], x_sizes[2], x_sizes[3] = y_sizes[0], 1, 1, weight_sizes[2]
@@ -128,9 +129,10 @@ def linear_backward_input(object grad_y, object weight, *, object precision=None
         raise errors.unrelated_columns(grad_y.shape, weight.shape)
     to_options(&options, None, "auto", precision)
     resolve(&g, x_sizes, 4, weight_sizes, "x_shape", "weight", 1, 0, 1, 1, False)
+    attach(weight, FC_BACKWARD_INPUT, False, &g, number, &weight_view.packed)
     cdef cnp.ndarray target = to_result_rows(out, grad_y_array, g.c, number)
     if out is not None:
-        refuse_overlaps(target, grad_y, "grad_y", weight, "weight")
+        refuse_overlaps(target, grad_y, "grad_y", plain(weight), "weight")
     cdef cnp.ndarray grad_x = walkable_rows(target, &grad_x_view)
     run_backward_input(&g, &grad_y_view, &weight_view, &grad_x_view, &options)
     return deliver(out, target, grad_x)

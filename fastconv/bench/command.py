@@ -101,7 +101,8 @@ def time_all(cases, path=None):
 def time_table(group, answers, results, failures):
     """Take the answers of one table, print them one by one, and add them to the results and failures."""
     first, done = group[0], []
-    shown = [name for name in first.setting.rivals if not why_not(name, first.layout, first.dtype, first.op)]
+    op = OPERATIONS[first.op].like or first.op
+    shown = [name for name in first.setting.rivals if not why_not(name, first.layout, first.dtype, op)]
     columns = tables.Columns(group, shown)
     print("", tables.heading(group), columns.header(), sep="\n")
     for case in group:

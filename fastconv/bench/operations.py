@@ -78,10 +78,14 @@ def _conv_case(op, form, conv, batch, **case):
     )
 
 
-def conv2d(form, conv, batch):
+def conv2d(form, conv, batch, *, pack=False):
+    """``pack``: with weights packed beforehand. The rivals do the same either way; torch-bl and onnxrt always pack."""
     x, weight = form.source.normal(conv.x_shape(batch)), form.source.weights(conv.weight_shape)
     layout, sample = form.layout, truth.conv_sample(conv, batch, channels=None)
-    call = partial(fc.conv2d, layout.image(x), layout.weight(weight), layout=layout.name, **conv.geometry)
+    image, filters, how = layout.image(x), layout.weight(weight), conv.geometry | {"layout": layout.name}
+    if pack:
+        filters = fc.pack_weights(filters, image.shape, **how)
+    call = partial(fc.conv2d, image, filters, **how)
     return _conv_case(
         "conv2d",
         form,
@@ -282,15 +286,19 @@ def linear_backward_weight(form, layer, batch):
 
 @dataclass(frozen=True)
 class Operation:
-    """``kind``: which table of layers it takes; ``title``: what it is, in words."""
+    """``kind``: which table of layers it takes; ``title``: what it is, in words; ``like``: what rivals do instead."""
 
     build: Callable
     kind: str
     title: str
+    like: str = ""
 
 
 OPERATIONS = {
     "conv2d": Operation(conv2d, "conv", "convolution, forward"),
+    "conv2d_packed": Operation(
+        partial(conv2d, pack=True), "conv", "convolution, forward, weights packed beforehand", "conv2d"
+    ),
     "conv2d_backward_input": Operation(conv2d_backward_input, "inner_conv", "convolution, gradient of the input"),
     "conv2d_backward_weight": Operation(conv2d_backward_weight, "conv", "convolution, gradient of the weights"),
     "max_pool2d": Operation(max_pool2d, "pool", "max pooling, forward"),

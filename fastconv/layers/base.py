@@ -24,6 +24,7 @@ class Layer:
     owner = None  # the model that the layer is part of
     needs_input_gradient = True
     workspace = None
+    packed = None  # the weight as kernels read it, while the model is frozen
     _planned = None
 
     def __init__(self, *, name=None, input_shape=None, layout=None):
@@ -49,6 +50,10 @@ class Layer:
         self.parameters = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
         self.gradients = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
         self.initialize(np.random.default_rng() if rng is None else rng, input_shape)
+
+    def pack(self, input_shape):
+        """The parameter "weight" packed for the forward pass; None where that gains nothing."""
+        return None
 
     def forward(self, x, training=False):
         raise NotImplementedError
@@ -90,5 +95,5 @@ class Layer:
         return None if self.workspace is None else self.workspace.gradient(shape, dtype)
 
     def __getstate__(self):
-        """State for a copy: without what ``forward`` keeps for ``backward``."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        """State for a copy: without what ``forward`` keeps for ``backward``; not frozen."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "packed"}

@@ -48,12 +48,16 @@ class _Convolution(Layer):
         before_relu = before_relu or self.activation in RELU_LIKE
         fill(weight, self.parameters.get("bias"), rng, self.init, fan_in, fan_out, before_relu)
 
+    def pack(self, input_shape):
+        geometry = self._geometry(self._channels(input_shape))
+        return ops.pack_weights(self.parameters["weight"], (1, *input_shape), **geometry)
+
     def forward(self, x, training=False):
         self.require_parameters(x)
         geometry, y_shape = self.planned(x.shape)
         y = ops.conv2d(
             x,
-            self.parameters["weight"],
+            self.packed or self.parameters["weight"],
             self.parameters.get("bias"),
             activation=self.activation,
             out=self.buffer("y", y_shape, x.dtype) if training else None,

@@ -47,6 +47,9 @@ class Dense(Layer):
         before_relu = before_relu or self.activation in RELU_LIKE
         fill(weight, bias, rng, self.init, *weight.shape, before_relu)
 
+    def pack(self, input_shape):
+        return ops.pack_weights(self.parameters["weight"])
+
     def forward(self, x, training=False):
         y = self.logits(x, training)
         if self.activation == "softmax":
@@ -61,7 +64,7 @@ class Dense(Layer):
     def logits(self, x, training=False):
         """What ``forward`` gives, without a softmax, for a loss that contains the softmax."""
         self.require_parameters(x)
-        weight, bias = self.parameters["weight"], self.parameters.get("bias")
+        weight, bias = self.packed or self.parameters["weight"], self.parameters.get("bias")
         activation = self.activation if self.activation in FUSED else None
         if training:
             self._x = x

@@ -36,7 +36,8 @@ typedef enum fc_status {
     FC_TOO_LARGE,       /* a size or a product of sizes beyond 63 bits */
     FC_BAD_INDEX,       /* a pooling index outside the image */
     FC_BAD_DTYPE,       /* an element type that this argument cannot have */
-    FC_BAD_ALGORITHM    /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
+    FC_BAD_ALGORITHM,   /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
+    FC_BAD_PACKED       /* the weights were packed for another problem or instruction set */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
@@ -58,6 +59,7 @@ typedef struct fc_array {
     void *data;
     fc_dtype dtype;
     int64_t stride[4];
+    const void *packed; /* weights: NULL, or what fc_conv2d_pack has made of them */
 } fc_array;
 
 typedef enum fc_padding { FC_PAD_EXPLICIT, FC_PAD_VALID, FC_PAD_SAME, FC_PAD_SAME_LOWER } fc_padding;
@@ -166,6 +168,17 @@ fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
                                    const fc_array *grad_x, const fc_options *options);
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options);
+
+/* Weights that many calls of fc_conv2d_forward or fc_conv2d_backward_input use can be packed once: set weight->packed
+ * to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
+ * the same bits. The array stays with its block, unchanged: some calls read it instead. Many threads may read a block.
+ * It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call with
+ * other filters, groups, operation, type of arithmetic or instruction set (going backward also with other taps for a
+ * phase of the stride) returns FC_BAD_PACKED. A block is made for this process: it is no format for files.
+ * A size of 0: nothing is gained, the algorithm that `g` and `options` choose does not use it; leave `packed` NULL. */
+size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options);
+fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
+                         const fc_options *options, void *packed);
 fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
 
 /* y[n,p,q,c] = maximum of the window; the first NaN wins, then the first of equal values in row-major order.

@@ -46,13 +46,11 @@ fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, 
                        .lines = channels, .line_step = stride[2] * size};
 }
 
-fc_ahead fc_share_of_lines(const fc_region *region, int64_t total, int64_t call, int64_t calls, int64_t terms) {
-    const int64_t share = (total + calls - 1) / calls, slots = FC_MAX(1, terms / 2);
-    const int64_t first = FC_MIN(call * share, total - 1), run = first / region->lines;
-    const char *at = region->base + run / region->inner * region->outer_step +
-                     run % region->inner * region->inner_step + first % region->lines * region->line_step;
-    /* adjacent lines are spread over the terms */
-    if (region->line_step == FC_CACHE_LINE && share < slots)
-        return (fc_ahead){at, FC_MAX(1, FC_CACHE_LINE * share / slots)};
-    return (fc_ahead){at, region->line_step};
+fc_scan fc_scan_of(const fc_region *region, int64_t tiles, int64_t terms) {
+    const int64_t total = region->outer * region->inner * region->lines, slots = FC_MAX(1, terms / 2);
+    if (total <= 0) return (fc_scan){0};
+    fc_scan scan = {.region = *region, .share = (total + tiles - 1) / tiles, .step = region->line_step};
+    if (region->line_step == FC_CACHE_LINE && scan.share < slots) /* adjacent lines are spread over the terms */
+        scan.step = FC_MAX(1, FC_CACHE_LINE * scan.share / slots);
+    return scan;
 }

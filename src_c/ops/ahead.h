@@ -24,12 +24,24 @@ fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *b
 fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, int64_t s, int64_t c, int64_t channels,
                                int64_t k, int64_t filters);
 
-/* The share of tile number `call` out of `calls`, each with that many terms. */
-fc_ahead fc_share_of_lines(const fc_region *region, int64_t total, int64_t call, int64_t calls, int64_t terms);
+/* A region on the way to be brought in, in equal shares. */
+typedef struct fc_scan {
+    fc_region region;
+    int64_t share, outer, inner, line; /* lines a share; the first of the next */
+    ptrdiff_t step;
+} fc_scan;
 
-static inline fc_ahead fc_share_of(const fc_region *region, int64_t call, int64_t calls, int64_t terms) {
-    const int64_t total = region->outer * region->inner * region->lines;
-    return total > 0 ? fc_share_of_lines(region, total, call, calls, terms) : (fc_ahead){0};
+/* As many shares as there are tiles to come, each with that many terms. */
+fc_scan fc_scan_of(const fc_region *region, int64_t tiles, int64_t terms);
+
+/* The next share. No division: with four of them a tile, they took 4 % of the gradient of the weights. */
+static inline fc_ahead fc_next_share(fc_scan *scan) {
+    const fc_region *r = &scan->region;
+    if (scan->outer >= r->outer) return (fc_ahead){0};
+    const char *at = r->base + scan->outer * r->outer_step + scan->inner * r->inner_step + scan->line * r->line_step;
+    for (scan->line += scan->share; scan->line >= r->lines; scan->line -= r->lines)
+        if (++scan->inner == r->inner) scan->inner = 0, scan->outer++;
+    return (fc_ahead){at, scan->step};
 }
 
 #endif

@@ -78,9 +78,12 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
     tell_others(&problem, options->algorithm, algorithm, e);
     e->multiplications = (double)g->n * (double)g->p * (double)g->q * (double)(g->r * g->s) *
                          (double)(g->c / g->groups) * (double)g->k;
+    fc_array weights = *weight;
+    const int packable = operation != FC_BACKWARD_WEIGHT;
+    if (packable && fc_open_packed(g, operation, result->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
     if (g->n == 0) return FC_OK; /* zeros, or nothing */
     fc_explain_into(e);
-    run_for_explanation(algorithm, g, operation, x, weight, bias, y, options->activation);
+    run_for_explanation(algorithm, g, operation, x, &weights, bias, y, options->activation);
     fc_explain_into(NULL);
     if (operation == FC_BACKWARD_INPUT) {
         const fc_copy read = e->x;
@@ -119,18 +122,22 @@ fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_arra
                             const fc_array *y, const fc_options *options) {
     if (!fc_is_compute_type(y->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
+    fc_array weights;
+    if (fc_open_packed(g, FC_FORWARD, y->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
     const call c = enter(g, FC_FORWARD, y->dtype, options);
     if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
     const fc_activation activation = options == NULL ? FC_NONE : options->activation;
-    return leave(c, c.algorithm->forward(g, x, weight, bias, y, activation));
+    return leave(c, c.algorithm->forward(g, x, &weights, bias, y, activation));
 }
 
 fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                    const fc_array *grad_x, const fc_options *options) {
     if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
+    fc_array weights;
+    if (fc_open_packed(g, FC_BACKWARD_INPUT, grad_x->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
     const call c = enter(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
     if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
-    return leave(c, c.algorithm->backward_input(g, grad_y, weight, grad_x));
+    return leave(c, c.algorithm->backward_input(g, grad_y, &weights, grad_x));
 }
 
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,

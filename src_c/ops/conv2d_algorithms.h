@@ -36,4 +36,9 @@ extern const fc_conv2d_algorithm fc_few_filters_algorithm; /* direct where filte
 extern const fc_conv2d_algorithm fc_direct_algorithm;
 extern const fc_conv2d_algorithm fc_reference_algorithm; /* loops in double precision: slow, the judge of the others */
 
+/* From what callers mean by weight->packed to what algorithms mean by it, the panels themselves: see conv2d_pack.c.
+ * FC_BAD_PACKED: they were made for another problem. */
+fc_status fc_open_packed(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
+                         fc_array *opened);
+
 #endif

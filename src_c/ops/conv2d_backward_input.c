@@ -6,6 +6,7 @@
  * a convolution of stride 1 with every (stride/gcd)-th tap: no multiplication with inserted zeros is ever done. */
 #include <string.h>
 
+#include "../base/compiler.h"
 #include "../base/convert.h"
 #include "../base/threads.h"
 #include "direct.h"
@@ -47,20 +48,26 @@ static void zero_row(void *context, int64_t row, int worker) {
     }
 }
 
-/* The convolution that one phase is. */
-static fc_direct phase_problem(const fc_conv2d *g, const fc_phase *h, const fc_phase *w, const fc_array *grad_y,
-                               const fc_array *weight, const fc_array *grad_x) {
+/* Phases that have pixels. */
+static int64_t phase_count(const fc_conv2d *g) { return FC_MIN(g->stride_h, g->h) * FC_MIN(g->stride_w, g->w); }
+
+/* The convolution that one phase is; of no rows or columns of taps where no tap reaches its pixels. */
+static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array *grad_y, const fc_array *weight,
+                               const fc_array *grad_x) {
+    const int64_t columns = FC_MIN(g->stride_w, g->w);
+    const fc_phase h = fc_phase_at(index / columns, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
+    const fc_phase w = fc_phase_at(index % columns, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
     const int64_t *in = weight->stride, *out = grad_x->stride;
     const int64_t c = g->c / g->groups, k = g->k / g->groups;
     fc_direct d = {.n = g->n, .c = k, .k = c, .groups = g->groups, .x = *grad_y, .weight = *weight, .y = *grad_x};
-    d.window = (fc_window){.h = g->p, .w = g->q, .p = h->count, .q = w->count, .r = h->taps, .s = w->taps,
-                           .stride_h = 1, .stride_w = 1, .dilation_h = h->dilation, .dilation_w = w->dilation,
-                           .top = h->before, .left = w->before};
-    const int64_t last_r = h->tap + (h->taps - 1) * h->tap_step, last_s = w->tap + (w->taps - 1) * w->tap_step;
+    d.window = (fc_window){.h = g->p, .w = g->q, .p = h.count, .q = w.count, .r = h.taps, .s = w.taps,
+                           .stride_h = 1, .stride_w = 1, .dilation_h = h.dilation, .dilation_w = w.dilation,
+                           .top = h.before, .left = w.before};
+    const int64_t last_r = h.tap + (h.taps - 1) * h.tap_step, last_s = w.tap + (w.taps - 1) * w.tap_step;
     d.weight.data = (char *)weight->data + (last_r * in[0] + last_s * in[1]) * (int64_t)fc_dtype_size(weight->dtype);
-    const int64_t backwards[4] = {-h->tap_step * in[0], -w->tap_step * in[1], in[3], in[2]};
+    const int64_t backwards[4] = {-h.tap_step * in[0], -w.tap_step * in[1], in[3], in[2]};
     memcpy(d.weight.stride, backwards, sizeof backwards);
-    d.y.data = (char *)grad_x->data + (h->first * out[1] + w->first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
+    d.y.data = (char *)grad_x->data + (h.first * out[1] + w.first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
     memcpy(d.y.stride, (int64_t[4]){out[0], g->stride_h * out[1], g->stride_w * out[2], out[3]}, sizeof d.y.stride);
     d.x_group = k * grad_y->stride[3];
     d.weight_group = k * in[3];
@@ -70,29 +77,36 @@ static fc_direct phase_problem(const fc_conv2d *g, const fc_phase *h, const fc_p
 
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *grad_x) {
-    const fc_phase h = fc_phase_at(0, g->h, g->r, 1, g->dilation_h, g->pad_top);
-    const fc_phase w = fc_phase_at(0, g->w, g->s, 1, g->dilation_w, g->pad_left);
-    return phase_problem(g, &h, &w, grad_y, weight, grad_x);
+    return phase_problem(g, 0, grad_y, weight, grad_x);
 }
 
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                const fc_array *grad_x) {
     fc_status status = FC_OK;
-    for (int64_t i = 0; i < g->stride_h && i < g->h && status == FC_OK; i++) {
-        const fc_phase h = fc_phase_at(i, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
-        for (int64_t j = 0; j < g->stride_w && j < g->w && status == FC_OK; j++) {
-            const fc_phase w = fc_phase_at(j, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
-            fc_direct d = phase_problem(g, &h, &w, grad_y, weight, grad_x);
-            if (h.taps > 0 && w.taps > 0) {
-                status = run(&d);
-            } else if (g->n > 0 && fc_explaining() == NULL) {
-                const double numbers = (double)g->n * (double)h.count * (double)w.count * (double)g->c;
-                const int64_t rows = g->n * h.count;
-                status = fc_parallel_for(rows, fc_threads_for(rows, numbers), zero_row, &d);
-            }
+    const char *panels = weight->packed;
+    for (int64_t i = 0; i < phase_count(g) && status == FC_OK; i++) {
+        fc_direct d = phase_problem(g, i, grad_y, weight, grad_x);
+        if (d.window.r > 0 && d.window.s > 0) {
+            d.weight.packed = panels;
+            status = run(&d);
+            if (panels != NULL) panels += fc_direct_panel_bytes(&d);
+        } else if (g->n > 0 && fc_explaining() == NULL) {
+            const double numbers = (double)g->n * (double)d.window.p * (double)d.window.q * (double)g->c;
+            const int64_t rows = g->n * d.window.p;
+            status = fc_parallel_for(rows, fc_threads_for(rows, numbers), zero_row, &d);
         }
     }
     return status;
+}
+
+size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                     const fc_array *grad_x) {
+    size_t bytes = 0;
+    for (int64_t i = 0; i < phase_count(g); i++) {
+        const fc_direct d = phase_problem(g, i, grad_y, weight, grad_x);
+        if (d.window.r > 0 && d.window.s > 0) bytes += fc_direct_panel_bytes(&d);
+    }
+    return bytes;
 }
 
 fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,

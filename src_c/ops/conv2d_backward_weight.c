@@ -7,10 +7,10 @@
  *       panels    2 vectors of filters (NR)
  *         tiles     MR rows (r, s, c), read from the packed x where the taps overlap in memory
  *
- * Each task owns its block of the result and adds its chunks in order. Only where there are fewer blocks than
- * FC_FIXED_TASKS are the pixels cut into parts too; their sums are joined by a fixed tree. Neither cut nor order
- * knows the number of threads, so the bits do not depend on it; and no chain of additions is longer than
- * FC_PIXEL_CHAIN terms or the number of chunks. */
+ * Each task owns its block of the result and adds its chunks in order, FC_RUN of them to a sum of their own before that
+ * is added to the others': 300 chunks of equal terms, one after the other, were wrong by 18 u where 8 u are promised.
+ * Only where there are fewer blocks than FC_FIXED_TASKS are the pixels cut into parts too; their sums are joined by a
+ * fixed tree. Neither cut nor order knows the number of threads, so the bits do not depend on it. */
 #include <string.h>
 
 #include "../base/compiler.h"
@@ -24,8 +24,10 @@
 #include "parts.h"
 
 enum {
-    FC_ROWS = 256,               /* (r, s, c) rows of a block of the result ... */
-    FC_RESULT_ELEMENTS = 1 << 16 /* ... which is 256 KiB of float32, an eighth of a 2 MiB L2 */
+    FC_ROWS = 256,                /* (r, s, c) rows of a block of the result, or what whole cache lines of c make of it */
+    FC_RESULT_ELEMENTS = 5 << 14, /* ... which is 320 KiB of float32, a sixth of a 2 MiB L2 */
+    FC_RUN = 16,                  /* chunks that are added up on their own; runs that are */
+    FC_LEVELS = 2                 /* sums on the way to the result, at most: of chunks, of runs */
 };
 
 typedef struct plan {
@@ -43,9 +45,10 @@ typedef struct plan {
     fc_row_blocks chunks;
     int64_t chunk_count, parts, chunks_per_part;
     int64_t round, chunks_per_round;
+    int levels;   /* of sums on the way to the result */
     int in_place; /* results are added up in grad_weight itself */
     char *scratch;
-    size_t result_bytes, workers_at, worker_bytes, line_block_bytes, grad_y_at, offsets_at;
+    size_t result_bytes, sum_bytes, workers_at, worker_bytes, line_block_bytes, grad_y_at, sums_at, offsets_at;
 } plan;
 
 /* The block of the result that a task owns. */
@@ -56,6 +59,9 @@ typedef struct block {
 } block;
 
 static int64_t panel_width(const plan *pl) { return 2 * pl->kernels->vl; }
+
+/* Rows (r, s, c) of a block, at most. */
+static int64_t row_count(const plan *pl) { return pl->window.r * pl->window.s * pl->channels; }
 
 static block block_at(const plan *pl, int64_t index) {
     block b;
@@ -88,13 +94,15 @@ static void plan_blocks(plan *pl) {
     const int64_t most = FC_MAX(1, FC_ROWS / taps);
     pl->channel_blocks = fc_ceil_div(pl->c, most);
     pl->channels = fc_ceil_div(pl->c, pl->channel_blocks);
+    const int64_t line = FC_CACHE_LINE / (int64_t)pl->size;
+    if (pl->channels > line) pl->channels = fc_ceil_div(pl->channels, line) * line;
+    pl->channel_blocks = fc_ceil_div(pl->c, pl->channels);
     /* A tile reads 7 channels of each pixel of a chunk. With all channels of a pixel side by side these lie in a few
      * of L1's sets, which hold a tenth of a chunk; a line of channels a pixel spreads them over all sets. */
     pl->line_channels = FC_MIN(pl->channels, FC_CACHE_LINE / (int64_t)pl->size);
     pl->panels = fc_ceil_div(pl->k, panel_width(pl));
     const int64_t per_block = FC_MAX(1, FC_RESULT_ELEMENTS / (taps * pl->channels * panel_width(pl)));
-    const int64_t packed_panels = FC_RESULT_ELEMENTS / FC_PIXEL_CHAIN / panel_width(pl); /* of grad_y, as much again */
-    pl->filter_blocks = fc_ceil_div(pl->panels, FC_MIN(per_block, packed_panels));
+    pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
     pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
     pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
@@ -106,6 +114,8 @@ static void plan_blocks(plan *pl) {
     const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns * taps * pl->channels) *
                               (double)(pl->panels_per_block * panel_width(pl));
     pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
+    const int64_t together = FC_MIN(pl->chunks_per_part, pl->chunks_per_round);
+    pl->levels = together > FC_RUN * FC_RUN ? 2 : together > FC_RUN ? 1 : 0;
     pl->in_place = pl->parts == 1 && (pl->grad_weight->stride[3] == 1 || pl->k == 1);
 }
 
@@ -114,17 +124,18 @@ static int64_t task_count(const plan *pl) {
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
-    const int64_t taps = pl->window.r * pl->window.s, pixels = pl->chunks.rows * pl->chunks.columns;
-    const int64_t columns = pl->panels_per_block * panel_width(pl);
-    pl->result_bytes = pl->in_place ? 0 : FC_ALIGN_UP((size_t)(taps * pl->channels * columns) * pl->size);
+    const int64_t pixels = pl->chunks.rows * pl->chunks.columns, columns = pl->panels_per_block * panel_width(pl);
+    pl->sum_bytes = FC_ALIGN_UP((size_t)(row_count(pl) * columns) * pl->size);
+    pl->result_bytes = pl->in_place ? 0 : pl->sum_bytes;
     pl->workers_at = pl->result_bytes * (size_t)task_count(pl);
     const int64_t line_block = fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->line_channels);
     pl->line_block_bytes = FC_ALIGN_UP((size_t)line_block * pl->size);
     pl->grad_y_at = (size_t)fc_ceil_div(pl->channels, pl->line_channels) * pl->line_block_bytes;
-    pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * columns) * pl->size);
-    /* per row of the result: its places in A and C; per output row: its start; per pixel: its offset */
+    pl->sums_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * panel_width(pl)) * pl->size);
+    pl->offsets_at = pl->sums_at + (size_t)pl->levels * pl->sum_bytes;
+    /* per row of the result: its places there, in sums, in x; per output row: its start; per pixel: its offset */
     pl->worker_bytes =
-        pl->offsets_at + FC_ALIGN_UP((size_t)(2 * taps * pl->channels + pl->chunks.rows + pixels) * sizeof(ptrdiff_t));
+        pl->offsets_at + FC_ALIGN_UP((size_t)(3 * row_count(pl) + pl->chunks.rows + pixels) * sizeof(ptrdiff_t));
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
@@ -134,26 +145,18 @@ static int width_at(const plan *pl, int64_t columns) {
     return columns > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
 }
 
-/* Some filters of grad_y of a chunk, side by side in panels of `width`: [panel][pixel][width]. */
-static void pack_filters(const plan *pl, const fc_block *chunk, const fc_channels *filters, char *dst) {
+/* A panel of grad_y of a chunk: [pixel][filter]. All panels are packed to the same place, one after the other: it stays in
+ * L1, where L2 takes a cache line in nine cycles. */
+static void pack_panel(const plan *pl, const block *b, const fc_block *chunk, int64_t panel, int64_t columns, int width,
+                       char *dst) {
+    const int64_t k = b->group * pl->k + (b->first_panel + panel) * panel_width(pl);
+    const fc_channels filters = {.c = k, .channels = columns, .width = width};
     for (int64_t j = 0; j < chunk->rows; j++) {
         const int64_t row = chunk->row + j;
         fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
-                     chunk->columns, filters, dst);
-        dst += (size_t)(chunk->columns * filters->width) * pl->size;
+                     chunk->columns, &filters, dst);
+        dst += (size_t)(chunk->columns * width) * pl->size;
     }
-}
-
-/* grad_y of a chunk; the last panel may be one vector wide. */
-static void pack_grad_y(const plan *pl, const block *b, const fc_block *chunk, char *dst) {
-    const int64_t pixels = chunk->rows * chunk->columns, wide = panel_width(pl);
-    const int64_t rest = b->columns % wide;
-    const int64_t whole = rest == 0 || rest > pl->kernels->vl ? b->columns : b->columns - rest;
-    const int64_t k = b->group * pl->k + b->first_panel * wide;
-    const fc_channels panels = {.c = k, .channels = whole, .width = wide, .block = pixels * wide};
-    const fc_channels last = {.c = k + whole, .channels = b->columns - whole, .width = pl->kernels->vl};
-    if (whole > 0) pack_filters(pl, chunk, &panels, dst);
-    if (last.channels > 0) pack_filters(pl, chunk, &last, dst + (size_t)(pixels * whole) * pl->size);
 }
 
 /* x of a chunk: [cache line of channels][image line][column][channel]. */
@@ -163,13 +166,33 @@ static fc_packed pack_x(const plan *pl, const block *b, const fc_block *chunk, c
     return fc_pack_block(&pl->window, &pl->x, chunk, &lines, dst, row_at);
 }
 
-/* Where the rows (r, s, c) of the result are. */
-static void place_results(const plan *pl, const block *b, ptrdiff_t *c_row) {
+/* A block of results: where it begins, and its rows (r, s, c). */
+typedef struct target {
+    char *at;
+    ptrdiff_t *row;
+} target;
+
+/* Where the chunks of a task end up. */
+static target result_of(const plan *pl, const block *b, char *memory) {
+    return (target){pl->in_place ? (char *)pl->grad_weight->data : b->result,
+                    (ptrdiff_t *)(void *)(memory + pl->offsets_at)};
+}
+
+/* A sum on the way there: level 0 of chunks, level 1 of runs of them. */
+static target sum_of(const plan *pl, char *memory, int level) {
+    return (target){memory + pl->sums_at + (size_t)level * pl->sum_bytes,
+                    (ptrdiff_t *)(void *)(memory + pl->offsets_at) + row_count(pl)};
+}
+
+static void place_results(const plan *pl, const block *b, char *memory) {
+    ptrdiff_t *in_result = result_of(pl, b, memory).row, *in_sum = sum_of(pl, memory, 0).row;
     for (int64_t r = 0, i = 0; r < pl->window.r; r++)
         for (int64_t s = 0; s < pl->window.s; s++) {
             const ptrdiff_t tap = weight_tap(pl, b, r, s);
-            for (int64_t c = 0; c < b->channels; c++, i++)
-                c_row[i] = pl->in_place ? tap + c * pl->grad_weight->stride[2] : i * b->result_width;
+            for (int64_t c = 0; c < b->channels; c++, i++) {
+                in_sum[i] = i * b->result_width;
+                in_result[i] = pl->in_place ? tap + c * pl->grad_weight->stride[2] : in_sum[i];
+            }
         }
 }
 
@@ -186,47 +209,66 @@ static void place_rows(const plan *pl, const block *b, const fc_packed *packed, 
 }
 
 typedef struct next_chunk {
-    fc_region x, grad_y;
+    fc_scan x, grad_y;
 } next_chunk;
 
-static next_chunk chunk_after(const plan *pl, const block *b, int64_t index) {
+static next_chunk chunk_after(const plan *pl, const block *b, int64_t index, int64_t tiles, int64_t terms) {
     if (index + 1 >= pl->chunk_count) return (next_chunk){0};
     const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index + 1);
     const fc_window pixels = {.h = pl->window.p, .w = pl->window.q, .p = pl->window.p, .q = pl->window.q, .r = 1,
                               .s = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1};
     const int64_t k = b->group * pl->k + b->first_panel * panel_width(pl);
-    return (next_chunk){.x = fc_region_of(&pl->window, &pl->x, &chunk, b->group * pl->c + b->c, b->channels),
-                        .grad_y = fc_region_of(&pixels, &pl->grad_y, &chunk, k, b->columns)};
+    const fc_region x = fc_region_of(&pl->window, &pl->x, &chunk, b->group * pl->c + b->c, b->channels);
+    const fc_region grad_y = fc_region_of(&pixels, &pl->grad_y, &chunk, k, b->columns);
+    return (next_chunk){fc_scan_of(&x, tiles, terms), fc_scan_of(&grad_y, tiles, terms)};
 }
 
-static void multiply_chunk(const plan *pl, const block *b, int64_t index, int accumulate, char *memory) {
+static void multiply_chunk(const plan *pl, const block *b, int64_t index, char *memory, target to, int accumulate) {
     const fc_block now = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index), *chunk = &now;
-    ptrdiff_t *c_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
-    ptrdiff_t *a_row = c_row + pl->window.r * pl->window.s * pl->channels;
-    ptrdiff_t *row_at = a_row + pl->window.r * pl->window.s * pl->channels;
+    ptrdiff_t *a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at) + 2 * row_count(pl);
+    ptrdiff_t *row_at = a_row + row_count(pl);
     const fc_packed packed = pack_x(pl, b, chunk, memory, row_at);
-    pack_grad_y(pl, b, chunk, memory + pl->grad_y_at);
     place_rows(pl, b, &packed, a_row);
     ptrdiff_t *term = row_at + pl->chunks.rows;
     fc_tile tile = {.a_term = term, .accumulate = accumulate};
     for (int64_t j = 0; j < chunk->rows; j++)
         for (int64_t q = 0; q < chunk->columns; q++) term[tile.terms++] = row_at[j] + q * packed.pixel;
     const int64_t tiles = fc_ceil_div(b->rows, pl->kernels->mr);
-    const next_chunk next = chunk_after(pl, b, index);
-    const char *panel_at = memory + pl->grad_y_at;
+    next_chunk next = chunk_after(pl, b, index, b->panels * tiles, tile.terms);
+    char *grad_y = memory + pl->grad_y_at;
     for (int64_t panel = 0; panel < b->panels; panel++) {
         const int64_t columns = FC_MIN(panel_width(pl), b->columns - panel * panel_width(pl));
         tile.width = width_at(pl, columns);
-        char *c = (pl->in_place ? (char *)pl->grad_weight->data : b->result) +
-                  panel * panel_width(pl) * (int64_t)pl->size;
-        for (int64_t i = 0; i < tiles; i++) { /* rows spread evenly: a last tile of 2 rows would cost as much as 8 */
-            const int64_t from = i * b->rows / tiles, to = (i + 1) * b->rows / tiles;
-            tile.ahead[0] = fc_share_of(&next.x, panel * tiles + i, b->panels * tiles, tile.terms);
-            tile.ahead[1] = fc_share_of(&next.grad_y, panel * tiles + i, b->panels * tiles, tile.terms);
-            pl->kernels->tile(&tile, (int)(to - from), memory, a_row + from, panel_at, NULL, (int)columns, c,
-                              c_row + from);
+        pack_panel(pl, b, chunk, panel, columns, tile.width, grad_y);
+        char *c = to.at + panel * panel_width(pl) * (int64_t)pl->size;
+        for (int64_t i = 0, from = 0, end; i < tiles; i++, from = end) {
+            end = (i + 1) * b->rows / tiles; /* spread evenly: a last tile of 2 rows would cost as much as 8 */
+            tile.ahead[0] = fc_next_share(&next.x);
+            tile.ahead[1] = fc_next_share(&next.grad_y);
+            pl->kernels->tile(&tile, (int)(end - from), memory, a_row + from, grad_y, NULL, (int)columns, c,
+                              to.row + from);
         }
-        panel_at += (size_t)(chunk->rows * chunk->columns * tile.width) * pl->size;
+    }
+}
+
+static void add_sum(const plan *pl, const block *b, target to, target from, int accumulate) {
+    for (int64_t i = 0; i < b->rows; i++) {
+        void *to_row = to.at + to.row[i] * (ptrdiff_t)pl->size;
+        const void *from_row = from.at + from.row[i] * (ptrdiff_t)pl->size;
+        if (accumulate) fc_add_numbers(to_row, from_row, (size_t)b->columns, pl->size);
+        else memcpy(to_row, from_row, (size_t)b->columns * pl->size);
+    }
+}
+
+/* After so many chunks of a round: add the sums that are complete, or all at its end, to those of the next level. */
+static void hand_sums_on(const plan *pl, const block *b, char *memory, int64_t chunks, int at_end, int accumulate) {
+    int64_t length = FC_RUN; /* chunks that a sum of this level holds */
+    for (int level = 0; level < pl->levels; level++, length *= FC_RUN) {
+        if (chunks % length != 0 && !at_end) return;
+        const int64_t before = (chunks - 1) / length; /* sums of this level that were handed on in this round */
+        if (level + 1 < pl->levels)
+            add_sum(pl, b, sum_of(pl, memory, level + 1), sum_of(pl, memory, level), before % FC_RUN > 0);
+        else add_sum(pl, b, result_of(pl, b, memory), sum_of(pl, memory, level), accumulate || before > 0);
     }
 }
 
@@ -234,14 +276,15 @@ static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
     const block b = block_at(pl, index);
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    place_results(pl, &b, (ptrdiff_t *)(void *)(memory + pl->offsets_at));
-    const int64_t first = b.part * pl->chunks_per_part;
-    const int64_t from = first + pl->round * pl->chunks_per_round;
-    const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
-    for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
-        multiply_chunk(pl, &b, i, i > first, memory);
+    place_results(pl, &b, memory);
+    const int64_t first = b.part * pl->chunks_per_part, last = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
+    const int64_t from = first + pl->round * pl->chunks_per_round, end = FC_MIN(last, from + pl->chunks_per_round);
+    const target to = pl->levels > 0 ? sum_of(pl, memory, 0) : result_of(pl, &b, memory);
+    for (int64_t i = from; i < end; i++) {
+        multiply_chunk(pl, &b, i, memory, to, pl->levels > 0 ? (i - from) % FC_RUN > 0 : i > first);
+        hand_sums_on(pl, &b, memory, i + 1 - from, i + 1 == end, from > first);
     }
-    if (first >= end && pl->round == 0) memset(b.result, 0, pl->result_bytes); /* a part without pixels */
+    if (first >= last && pl->round == 0) memset(b.result, 0, pl->result_bytes); /* a part without pixels */
 }
 
 /* ---------------------------------------------------------------- joining the parts */

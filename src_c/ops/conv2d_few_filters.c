@@ -428,11 +428,8 @@ static fc_window backward_window(const fc_conv2d *g) {
 }
 
 /* The share of lanes that outputs fill, of an image (of a phase of it, in the gradient of the input). */
-static double lane_use(const fc_problem *problem) {
+static double use_by_pixels(const fc_problem *problem, int64_t vl) {
     const fc_conv2d *g = problem->g;
-    const int64_t vl = fc_kernels_for(problem->dtype)->vl, c = g->c / g->groups;
-    if (problem->operation == FC_BACKWARD_WEIGHT)
-        return (double)(g->r * g->s * c) / (double)(fc_places_of(g->r, g->s, c, (int)vl).vectors * vl);
     const fc_window w = problem->operation == FC_BACKWARD_INPUT
                             ? backward_window(g)
                             : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s, .stride_h = g->stride_h,
@@ -443,22 +440,45 @@ static double lane_use(const fc_problem *problem) {
     return (double)(w.p * w.q * w.r) / (double)(FC_MIN(joined, separate) * vl);
 }
 
-/* Measured on AVX-512 against the direct algorithm, which uses filters / VL of its lanes: 3x3, 8 filters, 7x7 to 56x56
- * x1.1 to x2, 4 filters x1.6 to x5, 12 filters x0.7 to x2; 5x5, 28x28x1 -> 6 x5. With a single tap (x0.1 to x2) or 3x3 with
- * stride 2 (x0.4 to x0.7) turning the image costs more than the arithmetic. */
+/* The share of lanes that places of the window fill in the gradient of the weights, less what interleaving costs. */
+static double use_by_places(const fc_conv2d *g, int64_t vl) {
+    const int64_t c = g->c / g->groups;
+    const fc_places places = fc_places_of(g->r, g->s, c, (int)vl);
+    return (double)(g->r * g->s * c) / (double)(places.vectors * vl) * (places.interleaved ? 0.75 : 1);
+}
+
+/* The share of lanes that filters fill in the direct algorithm; a tile of one vector takes 5/8 as long as one of two. */
+static double use_by_filters(int64_t filters, int64_t vl) {
+    const int64_t rest = filters % (2 * vl);
+    return (double)filters / ((double)(filters - rest) + (double)vl * (rest == 0 ? 0 : rest > vl ? 2 : 1.25));
+}
+
+/* Measured on AVX-512 against the direct algorithm: 3x3, 8 filters, 7x7 to 56x56 x1.1 to x2, 4 filters x1.6 to x5, 12
+ * filters x0.7 to x2; 5x5, 28x28x1 -> 6 x5. With a single tap (x0.1 to x2) or 3x3 with stride 2 (x0.4 to x0.7) turning
+ * the image costs more than the arithmetic. */
 static const double WORTHWHILE = 0.8;
-enum { LEAST_TAPS = 8, MOST_WEIGHTS = 1 << 14 };
+enum { LEAST_TAPS = 8 };
+
+/* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters x1.05. */
+enum { MOST_WEIGHTS = 1 << 14 };
+
+static const char *refusal_of_weight_gradient(const fc_conv2d *g, int64_t vl) {
+    const int64_t filters = g->k / g->groups;
+    if (g->dilation_h > 1 || g->dilation_w > 1) return "its gradient of the weights needs dilation 1";
+    if (filters * (g->c / g->groups) > MOST_WEIGHTS / (g->r * g->s))
+        return "its gradient of the weights is made for few weights";
+    if (use_by_places(g, vl) <= use_by_filters(filters, vl)) return "the filters fill vectors as well as the windows do";
+    return NULL;
+}
 
 static const char *refusal(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int64_t filters = (problem->operation == FC_BACKWARD_INPUT ? g->c : g->k) / g->groups;
-    if (problem->operation == FC_BACKWARD_WEIGHT && (g->dilation_h > 1 || g->dilation_w > 1))
-        return "its gradient of the weights needs dilation 1";
-    if (problem->operation == FC_BACKWARD_WEIGHT && filters * (g->c / g->groups) > MOST_WEIGHTS / (g->r * g->s))
-        return "its gradient of the weights is made for few weights";
+    const int64_t vl = fc_kernels_for(problem->dtype)->vl;
     if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < LEAST_TAPS * g->stride_h * g->stride_w)
         return "it is made for windows of 8 and more taps a phase of the stride";
-    if ((double)filters > WORTHWHILE * lane_use(problem) * fc_kernels_for(problem->dtype)->vl)
+    if (problem->operation == FC_BACKWARD_WEIGHT) return refusal_of_weight_gradient(g, vl);
+    if ((double)filters > WORTHWHILE * use_by_pixels(problem, vl) * (double)vl)
         return "it is made for fewer filters than a vector has numbers";
     return NULL;
 }

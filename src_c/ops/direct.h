@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The direct algorithm: implicit GEMM on views. Forward convolution is one call; the gradient of the input is one
- * call for each phase of the stride, with images, filters and paddings looked at from the other side. */
+ * call for each phase of the stride, with images, filters and paddings looked at from the other side.
+ *
+ * weight.packed, where it is not NULL, points at the panels of the weights, which fc_direct_pack has made: they depend
+ * on the filters' sizes, the type and the instruction set, not on the image. (Callers of the entry points let it point
+ * at a block that begins by telling what it was made for: conv2d_pack.c.) */
 #ifndef FC_DIRECT_H
 #define FC_DIRECT_H
 
@@ -31,15 +35,21 @@ fc_status fc_split_run(const fc_direct *problem, int parts);
 fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                    const fc_array *grad_weight, int parts);
 
+/* What fc_direct_run does first of all: bring the weights into panels, fc_direct_panel_bytes at weight.packed. */
+size_t fc_direct_panel_bytes(const fc_direct *problem);
+fc_status fc_direct_pack(const fc_direct *problem);
+
 /* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
 fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                           const fc_array *y, fc_activation activation);
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *grad_x);
 
-/* The gradient of the input, one call of `run` for each phase of the stride. */
+/* The gradient of the input, one call of `run` for each phase of the stride; their panels follow one another. */
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                const fc_array *grad_x);
+size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                     const fc_array *grad_x);
 
 fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, fc_activation activation);

@@ -19,7 +19,7 @@ typedef void (*fc_copy_fn)(int64_t rows, int64_t columns, const void *src, ptrdi
  *
  *     dst[(j / width)*dst_block + i*width + j % width] = src[i*src_row + j]     0 <= i < rows, 0 <= j < columns
  *
- * One pass over src in the order of memory: copied block by block instead, every block waits for memory again. */
+ * Block after block: made for sources that were brought in beforehand. */
 typedef void (*fc_spread_fn)(int64_t rows, int64_t columns, const void *src, ptrdiff_t src_row, void *dst,
                              int64_t width, ptrdiff_t dst_block);
 

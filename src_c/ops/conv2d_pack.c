@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Weights packed before the call: what fc_direct_run does first, done once for many calls. A block of packed weights
+ * begins by telling what it was made for; the panels follow, for the gradient of the input those of each phase of the
+ * stride.
+ *
+ * Only the direct algorithm gains by it. With AVX-512 and one ResNet-50 image: x1.02 to x1.2 in 1x1 layers, x1.2 to
+ * x1.8 where few pixels meet many weights (7x7); dense layers of 1024 to 4096 channels with 4 to 64 rows: x1.3 to x2.6.
+ * Winograd's transform makes 4 numbers of each: kept from call to call, it saves one image 5 to 15 % with up to 256
+ * channels and costs it 15 % with 512, where it has to come from memory. */
+#include <string.h>
+
+#include "../base/compiler.h"
+#include "../base/convert.h"
+#include "../base/scratch.h"
+#include "conv2d_algorithms.h"
+#include "direct.h"
+
+/* All that panels depend on, in numbers of one size, so that two can be compared as bytes. */
+typedef struct header {
+    int64_t magic, isa, operation, dtype, c, k, r, s, groups;
+    int64_t phases[2][4]; /* of each axis of the gradient of the input: which taps reach which of its pixels */
+} header;
+
+enum { PANELS_AT = FC_ALIGN_UP(sizeof(header)) };
+
+/* The taps of a phase follow from these remainders; the rest of a phase is its place in the image. */
+static void tell_phases(int64_t *to, int64_t size, int64_t stride, int64_t dilation, int64_t before) {
+    to[0] = stride;
+    to[1] = FC_MIN(size, stride);
+    to[2] = dilation % stride;
+    to[3] = before % stride;
+}
+
+static header header_of(const fc_conv2d *g, fc_operation operation, fc_dtype dtype) {
+    header h = {.magic = 0x6b63617076636166, .isa = fc_get_isa(), .operation = operation, .dtype = dtype,
+                .c = g->c, .k = g->k, .r = g->r, .s = g->s, .groups = g->groups};
+    if (operation == FC_BACKWARD_INPUT) {
+        tell_phases(h.phases[0], g->h, g->stride_h, g->dilation_h, g->pad_top);
+        tell_phases(h.phases[1], g->w, g->stride_w, g->dilation_w, g->pad_left);
+    }
+    return h;
+}
+
+/* Stands for the images, of which only the type is looked at. */
+static fc_array no_image(fc_dtype dtype) {
+    static char nothing[FC_CACHE_LINE];
+    return (fc_array){.data = nothing, .dtype = dtype};
+}
+
+size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
+    const char *reason;
+    if (operation == FC_BACKWARD_WEIGHT || !fc_is_compute_type(dtype)) return 0;
+    if (fc_conv2d_choice(g, operation, dtype, options, &reason) != fc_direct_algorithm.name) return 0;
+    const fc_array none = no_image(dtype);
+    const fc_direct d = fc_forward_view(g, &none, &none, NULL, &none, FC_NONE);
+    return PANELS_AT + (operation == FC_FORWARD ? fc_direct_panel_bytes(&d)
+                                                : fc_backward_input_panel_bytes(g, &none, &none, &none));
+}
+
+fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
+                         const fc_options *options, void *packed) {
+    if (!fc_is_compute_type(dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
+    if (fc_conv2d_pack_size(g, operation, dtype, options) == 0) return FC_BAD_ALGORITHM;
+    const header h = header_of(g, operation, dtype);
+    const fc_array none = no_image(dtype);
+    fc_conv2d no_images = *g;
+    fc_array from = *weight;
+    no_images.n = 0;
+    from.packed = (char *)packed + PANELS_AT;
+    memset(packed, 0, PANELS_AT);
+    const fc_direct d = fc_forward_view(&no_images, &none, &from, NULL, &none, FC_NONE);
+    const fc_status status = operation == FC_FORWARD
+                                 ? fc_direct_pack(&d)
+                                 : fc_backward_input_by(fc_direct_pack, &no_images, &none, &from, &none);
+    if (status == FC_OK) memcpy(packed, &h, sizeof h); /* an interrupted one suits no call */
+    return status;
+}
+
+fc_status fc_open_packed(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
+                         fc_array *opened) {
+    *opened = *weight;
+    if (weight->packed == NULL) return FC_OK;
+    const header h = header_of(g, operation, dtype);
+    if (memcmp(weight->packed, &h, sizeof h) != 0) return FC_BAD_PACKED;
+    opened->packed = (const char *)weight->packed + PANELS_AT;
+    return FC_OK;
+}

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`Sequential.frozen`: packed weights stay with the layers, and no prediction is made with weights of another time."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from compare import same_bits
+from test_models import data, small_model
+
+import fastconv as fc
+from fastconv import layers, models
+
+X, Y = data(12)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("precision", ["strict", "high"])
+def test_the_same_bits(layout, dtype, precision):
+    model, (x, y) = small_model(layout, dtype), data(12, layout)
+    model.compile("sgd", "cross_entropy", ["accuracy"])
+    with fc.precision(precision):
+        before = model.predict(x), model.forward(x), model.evaluate(x, y)
+        with model.frozen() as frozen:
+            assert frozen is model
+            assert same_bits(model.predict(x), before[0]) and same_bits(model.forward(x), before[1])
+            assert same_bits(model.predict(x, batch_size=1), before[0])
+            assert model.evaluate(x, y) == before[2]
+        assert same_bits(model.predict(x), before[0])
+
+
+def test_layers_keep_packed_weights():
+    model = small_model()
+    with model.frozen():
+        kept = {layer.name: layer.packed for layer in model.layers if layer.packed is not None}
+        assert set(kept) == {"conv2d", "depthwise_conv2d", "conv2d_1", "dense", "dense_1"}
+        assert all(isinstance(packed, fc.PackedWeights) for packed in kept.values())
+        assert kept["dense"].isa == fc.isas()[0]
+        model.predict(X)
+        assert all(layer.packed is kept.get(layer.name) for layer in model.layers)
+    assert all(layer.packed is None for layer in model.layers)
+
+
+@pytest.mark.parametrize("name", list(small_model().parameters))
+def test_what_is_written_before_and_after_counts(name):
+    """No result is ever that of other parameters than the model shows."""
+    model = small_model()
+    array, results = model.parameters[name], []
+    for value in (0.5, -0.25):
+        array[...] = value
+        with model.frozen():
+            assert np.all(model.parameters[name] == value)
+            results.append(model.predict(X))
+        assert model.parameters[name] is array
+        assert same_bits(results[-1], model.predict(X))
+    assert not same_bits(*results)
+
+
+@pytest.mark.parametrize("name", list(small_model().parameters))
+def test_nothing_can_be_written_within(name):
+    model = small_model()
+    older = model.parameters[name]
+    view, before = older.T, model.predict(X)
+    with model.frozen():
+        with pytest.raises(ValueError, match="read-only"):
+            model.parameters[name][...] = 0
+        older[...] = 0.5
+        view += 0.25
+        assert same_bits(model.predict(X), before)
+        assert not np.any(model.parameters[name] == 0.75)
+    assert np.all(model.parameters[name] == 0.75)
+    assert not same_bits(model.predict(X), before)
+
+
+def test_training_waits():
+    model = small_model()
+    model.compile("adam", "cross_entropy")
+    with model.frozen():
+        for call in (
+            lambda: model.fit(X, Y, verbose=0),
+            lambda: model.train_step(X, Y),
+            lambda: model.forward(X, training=True),
+            lambda: model.add(layers.Dense(2)),
+        ):
+            with pytest.raises(RuntimeError, match="frozen"):
+                call()
+    twin = small_model()
+    twin.compile("adam", "cross_entropy")
+    for each in (model, twin):
+        each.fit(X, Y, verbose=0, shuffle=False)
+    assert same_bits(model.predict(X), twin.predict(X))
+    with model.frozen():
+        assert same_bits(model.predict(X), twin.predict(X))
+
+
+def test_blocks_within_blocks_and_errors():
+    model = small_model()
+    with model.frozen():
+        with model.frozen():
+            pass
+        assert model.layers[1].packed is not None
+    with pytest.raises(KeyError), model.frozen():
+        raise KeyError
+    assert model.layers[1].packed is None and model.parameters["dense/weight"].flags.writeable
+
+
+def test_blocks_of_several_threads():
+    model, results = small_model(), []
+    y = model.predict(X)
+
+    def work():
+        for _ in range(30):
+            with model.frozen():
+                results.append(same_bits(model.predict(X), y))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert results == [True] * 120
+    assert model.layers[1].packed is None and model.parameters["dense/weight"].flags.writeable
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_are_not_frozen(again, tmp_path):
+    model = small_model()
+    model.compile("sgd", "cross_entropy")
+    y = model.predict(X)
+    with model.frozen():
+        other = again(model)
+        model.save(tmp_path / "model.npz")
+    for one in (other, models.load(tmp_path / "model.npz")):
+        assert same_bits(one.predict(X), y)
+        one.parameters["dense/weight"][...] = 0
+        one.train_step(X, Y)
+        assert not same_bits(one.predict(X), y)
+    assert same_bits(model.predict(X), y)
+
+
+def test_a_model_without_a_shape_says_so():
+    with pytest.raises(ValueError, match="input shape"), models.Sequential([layers.Dense(3)]).frozen():
+        pass
