@@ -372,16 +372,17 @@ static fc_region next_input(const task *t, int64_t pass_index) {
     return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
 }
 
-/* Its share for each pair of tiles of a panel. */
-static void look_ahead(const task *t, const fc_region *region, int64_t panel, fc_split_block *block) {
-    enum { MOST_LINES = 40 };
-    const int64_t pairs = (block->tiles + 1) / 2, calls = t->panels * pairs;
-    const int64_t share = fc_ceil_div(region->outer * region->inner * region->lines, calls);
-    block->ahead_lines = (int)FC_MIN(MOST_LINES, fc_ceil_div(share, block->chunks));
+/* The share of each pair of tiles of a panel. */
+static void look_ahead(const task *t, fc_scan *scan, fc_split_block *block) {
     block->ahead = t->ahead;
-    for (int64_t i = 0; i < pairs; i++)
-        t->ahead[i] = fc_share_of(region, (panel - t->first_panel) * pairs + i, calls,
-                                  2 * block->chunks * block->ahead_lines);
+    for (int64_t i = 0; i < (block->tiles + 1) / 2; i++) t->ahead[i] = fc_next_share(scan);
+}
+
+/* Cache lines of it to be brought in during each chunk of a pair of tiles. */
+static int lines_ahead(const task *t, const fc_region *region, const fc_split_block *block) {
+    enum { MOST_LINES = 40 };
+    const int64_t slots = t->panels * ((block->tiles + 1) / 2) * block->chunks;
+    return (int)FC_MIN(MOST_LINES, fc_ceil_div(region->outer * region->inner * region->lines, slots));
 }
 
 static void multiply_pass(task *t, int64_t pass_index) {
@@ -394,13 +395,15 @@ static void multiply_pass(task *t, int64_t pass_index) {
     block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
     float *y = (float *)d->y.data + t->group * d->y_group;
     const fc_region input = next_input(t, pass_index);
+    block.ahead_lines = lines_ahead(t, &input, &block);
+    fc_scan scan = fc_scan_of(&input, t->panels * ((block.tiles + 1) / 2), 2 * block.chunks * block.ahead_lines);
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const fc_bf16 *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
         if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
         const int64_t k = panel * FC_SPLIT_COLUMNS;
         const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
         float *c = pl->direct_y ? y + k : t->output + k - t->first_panel * FC_SPLIT_COLUMNS;
-        look_ahead(t, &input, panel, &block);
+        look_ahead(t, &scan, &block);
         pl->split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL, panel_columns(pl, panel), c,
                             t->c_row, t->marks);
     }
