@@ -372,14 +372,17 @@ static fc_region next_input(const task *t, int64_t pass_index) {
     return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
 }
 
-/* What brings it in while the tiles of all panels, two at a time, are computed; each pair takes some lines a chunk. */
-static fc_scan scan_of_input(const task *t, int64_t pass_index, fc_split_block *block) {
-    enum { MOST_LINES = 40 };
-    const fc_region region = next_input(t, pass_index);
-    const int64_t calls = t->panels * ((block->tiles + 1) / 2), lines = region.outer * region.inner * region.lines;
-    block->ahead_lines = (int)FC_MIN(MOST_LINES, fc_ceil_div(fc_ceil_div(lines, calls), block->chunks));
+/* The share of each pair of tiles of a panel. */
+static void look_ahead(const task *t, fc_scan *scan, fc_split_block *block) {
     block->ahead = t->ahead;
-    return fc_scan_of(&region, calls, 2 * block->chunks * block->ahead_lines);
+    for (int64_t i = 0; i < (block->tiles + 1) / 2; i++) t->ahead[i] = fc_next_share(scan);
+}
+
+/* Cache lines of it to be brought in during each chunk of a pair of tiles. */
+static int lines_ahead(const task *t, const fc_region *region, const fc_split_block *block) {
+    enum { MOST_LINES = 40 };
+    const int64_t slots = t->panels * ((block->tiles + 1) / 2) * block->chunks;
+    return (int)FC_MIN(MOST_LINES, fc_ceil_div(region->outer * region->inner * region->lines, slots));
 }
 
 static void multiply_pass(task *t, int64_t pass_index) {
@@ -391,14 +394,16 @@ static void multiply_pass(task *t, int64_t pass_index) {
     block.accumulate = pass_index > 0;
     block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
     float *y = (float *)d->y.data + t->group * d->y_group;
-    fc_scan input = scan_of_input(t, pass_index, &block);
+    const fc_region input = next_input(t, pass_index);
+    block.ahead_lines = lines_ahead(t, &input, &block);
+    fc_scan scan = fc_scan_of(&input, t->panels * ((block.tiles + 1) / 2), 2 * block.chunks * block.ahead_lines);
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const fc_bf16 *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
         if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
         const int64_t k = panel * FC_SPLIT_COLUMNS;
         const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
         float *c = pl->direct_y ? y + k : t->output + k - t->first_panel * FC_SPLIT_COLUMNS;
-        for (int64_t pair = 0; pair < (block.tiles + 1) / 2; pair++) t->ahead[pair] = fc_next_share(&input);
+        look_ahead(t, &scan, &block);
         pl->split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL, panel_columns(pl, panel), c,
                             t->c_row, t->marks);
     }

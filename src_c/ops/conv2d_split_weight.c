@@ -186,13 +186,13 @@ static int64_t bring_x(task *t, const fc_block *chunk, int64_t *places) {
     const int64_t regions = pl->gathered ? taps(pl) : 1, pixels = chunk->rows * chunk->columns;
     const fc_packed at = pl->gathered ? fc_pack_gathered(&pl->window, &pl->x, chunk, &all, t->raw_x, t->row_at)
                                       : fc_pack_lines(&pl->window, &pl->x, chunk, &all, t->raw_x, t->row_at);
-    const int64_t lines = pl->gathered ? pixels : fc_lines_size(&pl->window, chunk->rows, chunk->columns);
     *places = t->row_at[chunk->rows - 1] / b->channels + chunk->columns;
     const int64_t chunks = fc_ceil_div(*places, FC_SPLIT_TERMS);
     const int64_t farthest = ((pl->window.r - 1) * at.tap_row + (pl->window.s - 1) * at.tap_column) / b->channels;
+    const int64_t packed = pl->gathered ? pixels : *places + farthest; /* behind them is what was there before */
     const int64_t blocks = pl->gathered ? chunks : 2 * chunks + fc_ceil_div(farthest, 16);
     for (int64_t i = 0; i < regions; i++)
-        pl->split->columns(pl->split_parts, lines, b->channels, t->raw_x + i * pixels * b->channels, b->channels, blocks,
+        pl->split->columns(pl->split_parts, packed, b->channels, t->raw_x + i * pixels * b->channels, b->channels, blocks,
                            pl->gathered ? 32 : 16, t->split_x + i * pl->a_region, pl->a_row, pl->a_part);
     for (int64_t l = 0; l < chunks; l++) t->chunk[l] = l * (pl->gathered ? 32 : 64);
     fc_row_tile *tile = t->tile; /* taps of some channels one after the other: they read the same cache lines */

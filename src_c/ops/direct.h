@@ -27,10 +27,6 @@ typedef fc_status (*fc_direct_fn)(const fc_direct *problem);
 
 fc_status fc_direct_run(const fc_direct *problem);
 
-/* What fc_direct_run does first of all: bring the weights into panels, fc_direct_panel_bytes at weight.packed. */
-size_t fc_direct_panel_bytes(const fc_direct *problem);
-fc_status fc_direct_pack(const fc_direct *problem);
-
 /* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they belong. */
 fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *doubtful);
 
@@ -38,6 +34,10 @@ fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *d
 fc_status fc_split_run(const fc_direct *problem, int parts);
 fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                    const fc_array *grad_weight, int parts);
+
+/* What fc_direct_run does first of all: bring the weights into panels, fc_direct_panel_bytes at weight.packed. */
+size_t fc_direct_panel_bytes(const fc_direct *problem);
+fc_status fc_direct_pack(const fc_direct *problem);
 
 /* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
 fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,

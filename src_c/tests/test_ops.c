@@ -124,6 +124,35 @@ static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan
     free(x.data), free(w.data), free(bias.data), free(y.data), free(y_judge.data);
 }
 
+static int scratch_byte = 0xFF; /* what scratch memory is full of */
+
+/* What lay in scratch memory before makes no difference: as NaN it would, by way of the direct algorithm. */
+static void test_split_scratch(const fc_conv2d *g, layout order, int parts) {
+    const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
+    const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
+    fc_array x = image(new_array(FC_FLOAT32, x_size), FC_FLOAT32, order, g->h, g->w, g->c);
+    fc_array w[2], y[2];
+    for (size_t i = 0; i < x_size; i++) ((float *)x.data)[i] /= 3;
+    for (int i = 0; i < 2; i++) {
+        scratch_byte = i ? 0xFF : 0;
+        w[i] = filters(new_array(FC_FLOAT32, w_size), FC_FLOAT32, order, g->r, g->s, g->c / g->groups, g->k);
+        if (i > 0) memcpy(w[1].data, w[0].data, w_size * sizeof(float));
+        y[i] = image(new_array(FC_FLOAT32, y_size), FC_FLOAT32, order, g->p, g->q, g->k);
+        const fc_direct d = fc_forward_view(g, &x, &w[i], NULL, &y[i], FC_NONE);
+        fc_clear_cache();
+        CHECK(fc_split_run(&d, parts) == FC_OK, "status by parts");
+        fc_clear_cache();
+    }
+    CHECK(memcmp(y[0].data, y[1].data, y_size * sizeof(float)) == 0, "the same whatever scratch memory held");
+    for (int i = 0; i < 2; i++) {
+        scratch_byte = i ? 0xFF : 0;
+        CHECK(fc_split_backward_weight(g, &y[0], &x, &w[i], parts) == FC_OK, "status of the gradient by parts");
+        fc_clear_cache();
+    }
+    CHECK(memcmp(w[0].data, w[1].data, w_size * sizeof(float)) == 0, "the same gradient whatever scratch memory held");
+    free(x.data), free(w[0].data), free(w[1].data), free(y[0].data), free(y[1].data);
+}
+
 /* The same bits with 1, 2 and 3 threads. */
 static void test_winograd_threads(const fc_conv2d *g, fc_dtype dtype, layout order) {
     const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
@@ -473,7 +502,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
     if (allocations == 0) return NULL;
     if (allocations > 0) allocations--;
     void *block = __real_aligned_alloc(alignment, bytes);
-    return block == NULL ? NULL : memset(block, 0xFF, bytes);
+    return block == NULL ? NULL : memset(block, scratch_byte, bytes);
 }
 
 static fc_status run_operation(int operation, const fc_conv2d *g, const fc_array *x, const fc_array *w,
@@ -553,8 +582,9 @@ int main(int argc, char **argv) {
             if (random_problem(&g)) {
                 test_explain(&g, dtype, order, (fc_algorithm)(i % 4));
                 test_convolution(&g, dtype, order, FC_DIRECT);
-                test_packed(&g, dtype, order);
                 test_split(&g, order, 1 + i % 3, i % 11 < 3 ? i % 11 : 0);
+                if (i % 3 == 0) test_split_scratch(&g, order, 1 + i / 3 % 3);
+                test_packed(&g, dtype, order);
             }
             if (i % 5 == 0 && random_winograd_problem(&g)) { /* no divisor in common with the cycles above */
                 test_convolution(&g, dtype, order, FC_WINOGRAD);
