@@ -196,7 +196,7 @@ def test_signals_and_forks():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_small_signal_stack_means_vectors():
+def test_a_small_signal_stack_means_vectors(tmp_path):
     """The system refuses tiles then; nothing else changes, and show_config tells why."""
     code = """
 import ctypes
@@ -210,6 +210,6 @@ assert "amx" not in fc.isas()
 fc.conv2d(np.ones((1, 28, 28, 64), np.float32), np.ones((3, 3, 64, 64), np.float32))
 fc.show_config()
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "amx (the operating system refuses it to this process)" in run.stdout
