@@ -27,8 +27,8 @@ def isa(request):
 @pytest.fixture
 def vectors():
     """The best instruction set without a matrix unit, forced for the length of the test."""
-    with fc.using_isa(next(name for name in fc.isas() if name != "amx")):
-        yield
+    with fc.using_isa(next(name for name in fc.isas() if name != "amx")) as used:
+        yield used.name
 
 
 @pytest.fixture(params=["NHWC", "NCHW"])

@@ -13,7 +13,7 @@ from compare import same_bits
 from guard import AVAILABLE, guarded
 
 import fastconv as fc
-from fastconv import _core, ops
+from fastconv import ops
 
 CONV = problems.load("conv_*")
 LINEAR = problems.load("linear")
@@ -80,32 +80,32 @@ def test_batch_size_image_size_and_threads_may_change(isa, layout):
                     assert same_bits(fc.conv2d(x, packed, stride=1 + n % 2, **how), y)
 
 
-def test_nothing_is_packed_in_a_call():
+def test_nothing_is_packed_in_a_call(vectors):
     """`explain` goes by the call's own plan."""
-    for operation in OPERATIONS:  # in float64, which is always direct
-        packed = fc.pack_weights(numbers(FILTERS, np.float64), IMAGE, operation=operation, padding=1)
-        told = [fc.explain(operation, IMAGE, w, padding=1, dtype=np.float64) for w in (packed, FILTERS)]
+    for operation in OPERATIONS:
+        packed = fc.pack_weights(numbers(FILTERS), IMAGE, operation=operation, padding=1)
+        told = [fc.explain(operation, IMAGE, weight, padding=1) for weight in (packed, FILTERS)]
         copied = [[copy.why for copy in one.copies if copy.what == "weight"] for one in told]
         assert copied == [[], ["into panels, as the kernel reads them"]]
         assert told[0].kernel == told[1].kernel
-    packed = fc.pack_weights(numbers((500, 300), np.float64))
-    told = [fc.explain("linear", (10, 500), w, dtype=np.float64) for w in (packed, packed.weight)]
+    packed = fc.pack_weights(numbers((500, 300)))
+    told = [fc.explain("linear", (10, 500), weight) for weight in (packed, packed.weight)]
     assert [len(one.copies) for one in told] == [0, 1]
 
 
 # ---- what it is
 
 
-def test_it_tells_what_it_is():
-    packed = fc.pack_weights(numbers(FILTERS, np.float64), IMAGE, padding=1)
+def test_it_tells_what_it_is(vectors):
+    packed = fc.pack_weights(numbers(FILTERS), IMAGE, padding=1)
     assert isinstance(packed, fc.PackedWeights)
-    assert (packed.shape, packed.dtype, packed.ndim, packed.groups) == (FILTERS, np.float64, 4, 1)
+    assert (packed.shape, packed.dtype, packed.ndim, packed.groups) == (FILTERS, np.float32, 4, 1)
     assert (packed.operation, packed.layout, packed.algorithm) == ("conv2d", "NHWC", "direct")
-    assert packed.isa == _core.get_isa()
+    assert packed.isa == vectors
     assert 2 * packed.weight.nbytes < packed.nbytes < 4 * packed.weight.nbytes
-    for word in ("(3, 3, 24, 40)", "float64", "conv2d", "NHWC", packed.isa, f"{packed.nbytes:,}"):
+    for word in ("(3, 3, 24, 40)", "float32", "conv2d", "NHWC", packed.isa, f"{packed.nbytes:,}"):
         assert word in repr(packed)
-    unpacked = fc.pack_weights(numbers(FILTERS), (28, 28, 24), padding=1, algorithm="winograd")
+    unpacked = fc.pack_weights(numbers(FILTERS), (28, 28, 24), padding=1)
     assert (unpacked.algorithm, unpacked.isa, unpacked.nbytes) == ("winograd", None, unpacked.weight.nbytes)
     assert "winograd" in repr(unpacked)
     assert fc.pack_weights(numbers((8, 9))).operation == "linear"
