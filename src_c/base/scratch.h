@@ -19,4 +19,11 @@ size_t fc_scratch_kept(void);
 #define FC_CACHE_LINE 64
 #define FC_ALIGN_UP(bytes) (((bytes) + (FC_CACHE_LINE - 1)) & ~(size_t)(FC_CACHE_LINE - 1))
 
+/* Set bytes aside behind the first *end of a block: returns where they begin, and moves *end behind them. */
+static inline size_t fc_set_aside(size_t *end, size_t bytes) {
+    const size_t begin = *end;
+    *end = begin + FC_ALIGN_UP(bytes);
+    return begin;
+}
+
 #endif

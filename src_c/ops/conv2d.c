@@ -11,6 +11,7 @@ static const fc_conv2d_algorithm *const algorithms[] = {
     &fc_winograd_algorithm,  &fc_few_filters_algorithm, &fc_direct_algorithm, &fc_reference_algorithm};
 
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
+_Static_assert(ALGORITHMS <= 1 + sizeof((fc_explanation *)0)->others / sizeof(fc_verdict), "an explanation has room for all");
 
 static const fc_options defaults;
 
@@ -47,7 +48,7 @@ static void tell_others(const fc_problem *problem, fc_algorithm asked, const fc_
     for (int i = 0; i < ALGORITHMS; i++) {
         const fc_conv2d_algorithm *a = algorithms[i];
         if (a == chosen) before = 0;
-        if (a == chosen || e->other_count == sizeof e->others / sizeof e->others[0]) continue;
+        if (a == chosen) continue;
         const char *reason = a->refusal(problem);
         if (reason == NULL && asked != FC_AUTO) reason = "it was not asked for";
         if (reason == NULL) reason = before || !a->preferred(problem) ? a->purpose : "auto asks it later";

@@ -120,9 +120,6 @@ static double multiply_adds(const plan *pl) {
            (double)d->k * (double)d->groups;
 }
 
-/* Multiply-adds that the vector units do in the time of this work. */
-static double vector_work(const plan *pl) { return multiply_adds(pl) * (pl->parts == 3 ? 0.5 : pl->parts == 2 ? 0.25 : 0.125); }
-
 /* Packed pixels of a block, times the taps where they are gathered. */
 static int64_t packed_pixels(const plan *pl) {
     if (pl->gathered) return pl->blocks.rows * pl->blocks.columns * pl->passes.rows * pl->window.s;
@@ -164,23 +161,19 @@ static void lay_out_scratch(plan *pl, int threads) {
     const size_t weights = pl->pack_late ? 0 : (size_t)(d->groups * all_chunks(pl) * pl->panels);
     const size_t output = pl->direct_y ? 0 : pixels * (size_t)(pl->panels_per_block * FC_SPLIT_COLUMNS);
     size_t at = 0;
-#define FC_RESERVE(name, bytes) (name = at, at += FC_ALIGN_UP((size_t)(bytes)))
-    size_t start;
-    FC_RESERVE(start, weights * FC_SPLIT_PANEL * part);
-    FC_RESERVE(pl->doubtful_at, d->n);
-    FC_RESERVE(pl->bias_at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
+    fc_set_aside(&at, weights * FC_SPLIT_PANEL * part);
+    pl->doubtful_at = fc_set_aside(&at, (size_t)d->n);
+    pl->bias_at = fc_set_aside(&at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
     pl->workers_at = at;
     at = 0;
-    FC_RESERVE(start, (size_t)(packed_pixels(pl) * pl->passes.channels) * part);
-    (void)start;
-    FC_RESERVE(pl->output_at, output * sizeof(float));
-    FC_RESERVE(pl->panel_at, pl->pack_late ? pass_chunks * FC_SPLIT_PANEL * part : 0);
+    fc_set_aside(&at, (size_t)(packed_pixels(pl) * pl->passes.channels) * part);
+    pl->output_at = fc_set_aside(&at, output * sizeof(float));
+    pl->panel_at = fc_set_aside(&at, pl->pack_late ? pass_chunks * FC_SPLIT_PANEL * part : 0);
     /* per pixel: a row of C; per output row: its start; per chunk: its offset in A */
-    FC_RESERVE(pl->offsets_at, (pixels + (size_t)pl->blocks.rows + pass_chunks) * sizeof(ptrdiff_t));
-    FC_RESERVE(pl->tiles_at, (size_t)most_tiles(pl) * sizeof(fc_row_tile));
-    FC_RESERVE(pl->ahead_at, (size_t)(most_tiles(pl) / 2 + 1) * sizeof(fc_ahead));
-    FC_RESERVE(pl->marks_at, pixels);
-#undef FC_RESERVE
+    pl->offsets_at = fc_set_aside(&at, (pixels + (size_t)pl->blocks.rows + pass_chunks) * sizeof(ptrdiff_t));
+    pl->tiles_at = fc_set_aside(&at, (size_t)most_tiles(pl) * sizeof(fc_row_tile));
+    pl->ahead_at = fc_set_aside(&at, (size_t)(most_tiles(pl) / 2 + 1) * sizeof(fc_ahead));
+    pl->marks_at = fc_set_aside(&at, pixels);
     pl->worker_bytes = at;
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
     if (pl->scratch == NULL) return;
@@ -204,7 +197,7 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     split_pixels(pl);
     pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
-    const int threads = fc_threads_for(INT32_MAX, vector_work(pl));
+    const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
     pl->stride_of_blocks = threads;
     split_filters(pl, threads);
     return threads;
@@ -280,8 +273,8 @@ typedef struct task {
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = worker_memory(pl, worker);
-    task t = {.pl = pl, .index = index, .ahead = (void *)(memory + pl->ahead_at), .input = (void *)memory, .output = (void *)(memory + pl->output_at),
-              .panel = (void *)(memory + pl->panel_at), .tile = (void *)(memory + pl->tiles_at),
+    task t = {.pl = pl, .index = index, .input = (void *)memory, .output = (void *)(memory + pl->output_at),
+              .ahead = (void *)(memory + pl->ahead_at), .panel = (void *)(memory + pl->panel_at), .tile = (void *)(memory + pl->tiles_at),
               .c_row = (void *)(memory + pl->offsets_at), .marks = (unsigned char *)memory + pl->marks_at};
     t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
     t.group = index / pl->filter_blocks / pixel_blocks;
@@ -457,7 +450,7 @@ static fc_status explain(const plan *pl, int threads) {
     const double pixels = (double)pl->total_rows * (double)pl->window.q;
     const double input = (pl->gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
                          (double)(pl->chunks * FC_SPLIT_TERMS) * (double)pl->filter_blocks * groups;
-    const double products = pl->parts == 3 ? 6 : pl->parts == 2 ? 3 : 1;
+    const double products = fc_split_products(pl->parts);
     fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(task_count(pl), threads),
                    products * pixels * weights);
     fc_tell_copy(&e->x, input * element, FC_COPY_SPLIT);

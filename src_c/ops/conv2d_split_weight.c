@@ -130,21 +130,17 @@ static void lay_out_scratch(plan *pl, int threads) {
     const int64_t chunks = fc_ceil_div(pl->places, FC_SPLIT_TERMS);
     pl->result_bytes = FC_ALIGN_UP((size_t)(rows * pl->filters) * sizeof(float));
     size_t at = pl->result_bytes * (size_t)task_count(pl);
-#define FC_RESERVE(name, bytes) (name = at, at += FC_ALIGN_UP((size_t)(bytes)))
-    size_t start;
-    FC_RESERVE(pl->doubtful_at, 1);
+    pl->doubtful_at = fc_set_aside(&at, 1);
     pl->workers_at = at;
     at = 0;
-    FC_RESERVE(start, (size_t)(regions * pl->places * pl->channels) * sizeof(float));
-    (void)start;
-    FC_RESERVE(pl->raw_y_at, (size_t)(pl->places * pl->filters) * sizeof(float));
-    FC_RESERVE(pl->split_x_at, (size_t)(regions * pl->a_region) * sizeof(fc_bf16));
-    FC_RESERVE(pl->split_y_at, (size_t)(chunks * FC_SPLIT_TERMS * pl->filters * pl->split_parts) * sizeof(fc_bf16));
+    fc_set_aside(&at, (size_t)(regions * pl->places * pl->channels) * sizeof(float));
+    pl->raw_y_at = fc_set_aside(&at, (size_t)(pl->places * pl->filters) * sizeof(float));
+    pl->split_x_at = fc_set_aside(&at, (size_t)(regions * pl->a_region) * sizeof(fc_bf16));
+    pl->split_y_at = fc_set_aside(&at, (size_t)(chunks * FC_SPLIT_TERMS * pl->filters * pl->split_parts) * sizeof(fc_bf16));
     /* per row of the result: its place; per chunk of terms: its offset; per row of grad_y: its start */
-    FC_RESERVE(pl->offsets_at, (size_t)(rows + chunks + pl->chunks.rows) * sizeof(ptrdiff_t));
-    FC_RESERVE(pl->tiles_at, (size_t)(rows / FC_SPLIT_ROWS) * sizeof(fc_row_tile));
-    FC_RESERVE(pl->marks_at, rows);
-#undef FC_RESERVE
+    pl->offsets_at = fc_set_aside(&at, (size_t)(rows + chunks + pl->chunks.rows) * sizeof(ptrdiff_t));
+    pl->tiles_at = fc_set_aside(&at, (size_t)(rows / FC_SPLIT_ROWS) * sizeof(fc_row_tile));
+    pl->marks_at = fc_set_aside(&at, (size_t)rows);
     pl->worker_bytes = at;
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
     if (pl->scratch == NULL) return;
@@ -283,7 +279,7 @@ static fc_status explain(const plan *pl, int threads) {
     const double element = (double)pl->split_parts * sizeof(fc_bf16), groups = (double)pl->g->groups;
     const double places = (double)pl->places * (double)pl->chunk_count * groups;
     const double filters = (double)(fc_ceil_div(pl->k, FC_SPLIT_COLUMNS) * FC_SPLIT_COLUMNS);
-    const double products = pl->split_parts == 3 ? 6 : pl->split_parts == 2 ? 3 : 1;
+    const double products = fc_split_products(pl->split_parts);
     const double read = pl->gathered ? (double)taps(pl) : 2; /* every place is in two pairs */
     fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, threads,
                    products * places * (double)taps(pl) * (double)pl->c * filters);
@@ -316,7 +312,7 @@ fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, c
     make_plan(&pl, g, grad_y, x, grad_weight, parts);
     const int64_t tasks = task_count(&pl);
     const double work = (double)pl.total_rows * (double)g->q * (double)(taps(&pl) * pl.c) * (double)g->k;
-    const int threads = fc_threads_for(tasks, work * (parts == 3 ? 0.5 : parts == 2 ? 0.25 : 0.125));
+    const int threads = fc_threads_for(tasks, fc_split_work(work, parts));
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
     fc_status status = FC_OK;

@@ -35,6 +35,11 @@ fc_status fc_split_run(const fc_direct *problem, int parts);
 fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                    const fc_array *grad_weight, int parts);
 
+/* Multiply-adds that the vector units do in the time of so many by parts: 12 products of tiles take as long as one. */
+static inline double fc_split_work(double multiply_adds, int parts) {
+    return multiply_adds * fc_split_products(parts) / 12;
+}
+
 /* What fc_direct_run does first of all: bring the weights into panels, fc_direct_panel_bytes at weight.packed. */
 size_t fc_direct_panel_bytes(const fc_direct *problem);
 fc_status fc_direct_pack(const fc_direct *problem);

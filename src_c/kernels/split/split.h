@@ -35,6 +35,9 @@ enum {
     FC_MOST_PARTS = 3
 };
 
+/* Products of tiles for each product of numbers. */
+static inline int fc_split_products(int parts) { return parts * (parts + 1) / 2; }
+
 /* Numbers of one part of a chunk of a panel. */
 enum { FC_SPLIT_PANEL = FC_SPLIT_TERMS * FC_SPLIT_COLUMNS };
 
