@@ -3,7 +3,7 @@
 # cython: embedsignature=False, freethreading_compatible=True
 """From NumPy arrays to the C library: arrays to pointers, the GIL released, a status to an exception.
 
-No arithmetic and no documentation of operations: that is in `ops.py`, with the signatures once more. A call
+No arithmetic and no documentation of operations: that is in `ops/`, with the signatures once more. A call
 costs about half a microsecond, so everything that happens on every call is here in C, and everything that
 explains an error is in `errors.py`, which is called only then.
 """

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Convolution, pooling and dense layers, forward and backward, on NumPy arrays.
+
+Letters: N images, H x W input pixels, C input channels, K filters (output channels), R x S filter height
+and width, P x Q output pixels. "Convolution" is cross-correlation: the filter is not flipped, as in
+PyTorch, Keras and ONNX.
+
+Arguments that the functions share
+    x : array (N, H, W, C), or (N, C, H, W) with ``layout="NCHW"``. An array without the batch axis is one
+        image, and the result has no batch axis either. float32 or float64; uint8, int8, int16 and float16
+        images are converted while they are read. Any strides.
+    weight : array (R, S, C/groups, K), or (K, C/groups, R, S) with ``layout="NCHW"``; float32 or float64. `conv2d`,
+        `linear` and their gradients of the input also take what `pack_weights` has made of it.
+    stride, dilation : int, or (vertical, horizontal).
+    padding : int; (vertical, horizontal); ((top, bottom), (left, right)) as in `numpy.pad`; "valid" (none);
+        "same" (output = ceil(input / stride), an odd pixel at the bottom or right, as in TensorFlow and
+        ONNX SAME_UPPER); "same_lower" (an odd pixel at the top or left).
+    layout : "NHWC" or "NCHW", for images and filters alike.
+    precision : None (what `set_precision` says), "strict", "high" or "medium". Below "strict", 3x3 float32
+        layers of stride 1 with at least 16 channels and filters may use Winograd's algorithm; on a matrix unit,
+        large float32 layers use sums of three, two or one bfloat16 numbers in the place of each float32 number.
+    algorithm : "auto", "direct", "winograd" (3x3, stride and dilation 1; relative error about 1e-6), or
+        "reference" (the definition as loops; slow). One that is named wins over the precision.
+    out : array to write the result to, of the result's shape and dtype, with any strides. It may share no
+        memory with an input.
+
+The output has ``floor((size + pads - dilation*(kernel - 1) - 1) / stride) + 1`` pixels along each axis.
+float32 and float64 mixed give float64.
+
+Errors: TypeError for a wrong type or dtype, ValueError for a wrong value or shape, MemoryError when memory
+cannot be had; nothing has been written then. The bits of a result do not depend on the number of threads, on
+the other images of the batch, on strides or on ``out``.
+"""
+
+from fastconv.ops.convolution import (
+    Conv2dGradients,
+    conv2d,
+    conv2d_backward,
+    conv2d_backward_bias,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+    conv2d_output_shape,
+    pack_weights,
+)
+from fastconv.ops.linear import (
+    LinearGradients,
+    linear,
+    linear_backward,
+    linear_backward_bias,
+    linear_backward_input,
+    linear_backward_weight,
+)
+from fastconv.ops.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_max_pool2d,
+    max_pool2d,
+    max_pool2d_backward,
+    pool2d_output_shape,
+)
