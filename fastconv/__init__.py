@@ -15,6 +15,7 @@ from fastconv._version import __version__
 from fastconv.explanation import Explanation, explain
 from fastconv.ops import (
     Conv2dGradients,
+    Conv3dGradients,
     LinearGradients,
     avg_pool2d,
     avg_pool2d_backward,
@@ -23,6 +24,11 @@ from fastconv.ops import (
     conv2d_backward_input,
     conv2d_backward_weight,
     conv2d_output_shape,
+    conv3d,
+    conv3d_backward,
+    conv3d_backward_input,
+    conv3d_backward_weight,
+    conv3d_output_shape,
     global_avg_pool2d,
     global_max_pool2d,
     linear,
@@ -51,6 +57,7 @@ _LATE = ("datasets", "layers", "losses", "models", "optimizers")
 
 __all__ = [
     "Conv2dGradients",
+    "Conv3dGradients",
     "Explanation",
     "LinearGradients",
     "PackedWeights",
@@ -63,6 +70,11 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_output_shape",
+    "conv3d",
+    "conv3d_backward",
+    "conv3d_backward_input",
+    "conv3d_backward_weight",
+    "conv3d_output_shape",
     "explain",
     "get_include",
     "get_num_threads",

@@ -21,6 +21,7 @@ cnp.import_array()
 
 include "_cython/arguments.pxi"
 include "_cython/convolution.pxi"
+include "_cython/volumes.pxi"
 include "_cython/linear.pxi"
 include "_cython/packed.pxi"
 include "_cython/pooling.pxi"

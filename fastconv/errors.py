@@ -89,8 +89,11 @@ def wrong_rank(name, shape, least, most):
         hint = "; one image has 3 axes, a batch of images 4"
         if len(shape) == 2:
             hint += f": use {name}[..., np.newaxis] for one grey image"
-    elif least == 4:
+    elif least == most == 4:
         hint = "; filters have 4 axes: height, width, channels / groups, filters (NHWC) or filters first (NCHW)"
+    elif most == 5:
+        hint = "; filters of volumes have 5 axes: depth, height, width, channels / groups, filters, or filters first"
+        hint = "; one volume has 4 axes, a batch of volumes 5" if least == 4 else hint
     counts = str(least) if least == most else f"{least} or {most}"
     return ValueError(f"{name} has shape {shape}, but needs {counts} axes{hint}")
 
@@ -220,6 +223,21 @@ def bad_convolution(text, x_name, x_shape, weight_name, weight_shape, layout, st
     if _fits(x_shape, weight_shape, 1, other) and not _fits(x_shape, weight_shape, 1, layout):
         text += f'; these shapes fit layout="{other}"'
     return ValueError(text)
+
+
+def channel_mismatch_of_volumes(x_name, x_shape, channels, weight_name, weight_shape, weight_channels, groups, layout):
+    return ValueError(
+        f"{x_name} {x_shape} has {channels} channels, but {weight_name} {weight_shape} with groups={groups} is made "
+        f"for {weight_channels * groups} (layout {layout})"
+    )
+
+
+def bad_convolution_of_volumes(text, x_name, x_shape, weight_name, weight_shape, layout, *geometry):
+    stride, padding, dilation, groups = map(_short, geometry)
+    return ValueError(
+        f"{text}: {x_name} {x_shape}, {weight_name} {weight_shape} ({layout}), stride={stride}, padding={padding}, "
+        f"dilation={dilation}, groups={groups}"
+    )
 
 
 def wrong_grad_y(shape, expected):

@@ -59,3 +59,12 @@ from fastconv.ops.pooling import (
     max_pool2d_backward,
     pool2d_output_shape,
 )
+from fastconv.ops.three_dimensions import (
+    Conv3dGradients,
+    conv3d,
+    conv3d_backward,
+    conv3d_backward_bias,
+    conv3d_backward_input,
+    conv3d_backward_weight,
+    conv3d_output_shape,
+)

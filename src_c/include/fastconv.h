@@ -7,7 +7,7 @@
  * flipped.
  *
  * Letters: n images, h x w input pixels, c input channels, k filters (output channels),
- * r x s filter height and width, p x q output pixels.
+ * r x s filter height and width, p x q output pixels; of volumes d slices, t filter slices, o output slices.
  */
 #ifndef FASTCONV_H
 #define FASTCONV_H
@@ -60,6 +60,7 @@ typedef struct fc_array {
     fc_dtype dtype;
     int64_t stride[4];
     const void *packed; /* weights: NULL, or what fc_conv2d_pack has made of them */
+    const struct fc_depth *depth; /* for the library itself: what a caller writes here is not read */
 } fc_array;
 
 typedef enum fc_padding { FC_PAD_EXPLICIT, FC_PAD_VALID, FC_PAD_SAME, FC_PAD_SAME_LOWER } fc_padding;
@@ -73,6 +74,23 @@ typedef struct fc_conv2d {
     int64_t pad_top, pad_bottom, pad_left, pad_right; /* written unless the mode is explicit */
     int64_t p, q;                                     /* written by fc_conv2d_resolve */
 } fc_conv2d;
+
+/* A strided array of volumes: axes (n, d, h, w, c), filters (t, r, s, c, k). Otherwise as fc_array. */
+typedef struct fc_array3d {
+    void *data;
+    fc_dtype dtype;
+    int64_t stride[5];
+} fc_array3d;
+
+typedef struct fc_conv3d {
+    int64_t n, d, h, w, c;
+    int64_t k, t, r, s;
+    int64_t stride_d, stride_h, stride_w;
+    int64_t dilation_d, dilation_h, dilation_w;
+    int64_t groups;
+    int64_t pad_front, pad_back, pad_top, pad_bottom, pad_left, pad_right; /* written unless the mode is explicit */
+    int64_t o, p, q;                                                      /* written by fc_conv3d_resolve */
+} fc_conv3d;
 
 typedef struct fc_pool2d {
     int64_t n, h, w, c;
@@ -180,6 +198,20 @@ size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype 
 fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
                          const fc_options *options, void *packed);
 fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
+
+/* Convolution of volumes and its gradients, as those of images above: x (n,d,h,w,c); weight (t,r,s,c/groups,k);
+ * y (n,o,p,q,k); bias and grad_bias (k) are arrays with stride[3]. The algorithms are those of conv2d for images of
+ * t * c channels; fc_conv3d_choice tells which. */
+fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode);
+const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
+                             const char **reason);
+fc_status fc_conv3d_forward(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight, const fc_array *bias,
+                            const fc_array3d *y, const fc_options *options);
+fc_status fc_conv3d_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
+                                   const fc_array3d *grad_x, const fc_options *options);
+fc_status fc_conv3d_backward_weight(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *x,
+                                    const fc_array3d *grad_weight, const fc_options *options);
+fc_status fc_conv3d_backward_bias(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array *grad_bias);
 
 /* y[n,p,q,c] = maximum of the window; the first NaN wins, then the first of equal values in row-major order.
  * indices[n,p,q,c] (int64, own element strides) = h*W + w of the winner; indices may be NULL. */

@@ -13,8 +13,10 @@ fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *b
     const int64_t top = FC_MAX(0, p * w->stride_h - w->top), left = FC_MAX(0, block->q * w->stride_w - w->left);
     const int64_t rows = block->rows * w->stride_h, columns = FC_MIN(block->columns * w->stride_w, w->w - left);
     fc_region region = {.line_step = FC_CACHE_LINE};
-    const int64_t first = n * stride[0] + top * stride[1] + left * stride[2] + c * stride[3];
-    region.base = (const char *)x->array.data + first * size;
+    int64_t at, tap_end;
+    if (!fc_find_channel(&x->array, n, c, &at, &tap_end)) return (fc_region){0};
+    channels = FC_MIN(channels, tap_end - c);
+    region.base = (const char *)x->array.data + (at + top * stride[1] + left * stride[2]) * size;
     region.outer = rows;
     region.outer_step = stride[1] * size;
     region.inner = 1;

@@ -98,7 +98,7 @@ static int readable_in_place(const plan *pl) {
     const fc_array *x = &pl->x;
     const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : w->p > 1 ? w->stride_h * x->stride[1] : x->stride[0];
     const int adjacent = x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1);
-    return is_inside(w) && adjacent && !rows_collide(pl, pixel);
+    return fc_is_whole(x) && is_inside(w) && adjacent && !rows_collide(pl, pixel);
 }
 
 /* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
@@ -277,7 +277,8 @@ static void place_results(task *t) {
     }
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
-        to = place(to, t->block.columns, n * stride[0] + p * stride[1] + t->block.q * stride[2], stride[2]);
+        const int64_t at = fc_image_at(&pl->d->y, n) + p * stride[1] + t->block.q * stride[2];
+        to = place(to, t->block.columns, at, stride[2]);
     }
 }
 
@@ -293,7 +294,7 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     if (pl->in_place) {
         for (int64_t j = 0; j < t->block.rows; j++) {
             const int64_t n = (t->block.row + j) / w.p, p = (t->block.row + j) % w.p;
-            t->row_at[j] = n * stride[0] + (p * w.stride_h - w.top) * stride[1] +
+            t->row_at[j] = fc_image_at(x, n) + (p * w.stride_h - w.top) * stride[1] +
                            (t->block.q * w.stride_w - w.left) * stride[2];
         }
         packed = (fc_packed){w.stride_w * stride[2], w.dilation_h * stride[1], w.dilation_w * stride[2]};
@@ -387,7 +388,7 @@ static void finish_results(task *t) {
     const int64_t width = t->panels * pl->panel_width;
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
-        char *row = y + (n * stride[0] + p * stride[1] + t->block.q * stride[2]) * (int64_t)pl->size;
+        char *row = y + (fc_image_at(&d->y, n) + p * stride[1] + t->block.q * stride[2]) * (int64_t)pl->size;
         pl->kernels->copy(t->block.columns, filters, t->output + (size_t)(j * t->block.columns * width) * pl->size,
                           width, 1, row, stride[2], stride[3]);
     }

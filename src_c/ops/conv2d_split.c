@@ -291,7 +291,7 @@ static task task_at(const plan *pl, int64_t index, int worker) {
 static int64_t row_in_y(const task *t, int64_t j) {
     const plan *pl = t->pl;
     const int64_t *stride = pl->d->y.stride, row = t->block.row + j;
-    return row / pl->window.p * stride[0] + row % pl->window.p * stride[1] + t->block.q * stride[2];
+    return fc_image_at(&pl->d->y, row / pl->window.p) + row % pl->window.p * stride[1] + t->block.q * stride[2];
 }
 
 /* c_row: where the results of each pixel go, in y or in scratch memory. */

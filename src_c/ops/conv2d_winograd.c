@@ -232,7 +232,8 @@ static void finish_row(task *t, int64_t panel, int64_t j) {
     const int64_t rows = FC_MIN(4, d->window.p - p), columns = FC_MIN(4 * t->block.columns, d->window.q - q);
     const int filters = panel_columns(pl, panel);
     const char *bias = d->bias == NULL ? NULL : pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
-    const int64_t first = t->group * d->y_group + n * stride[0] + p * stride[1] + q * stride[2] + k * stride[3];
+    const int64_t image = t->group * d->y_group + fc_image_at(&d->y, n);
+    const int64_t first = image + p * stride[1] + q * stride[2] + k * stride[3];
     char *y = (char *)d->y.data + first * (int64_t)pl->size;
     char *to = pl->direct_y ? y : t->output;
     const ptrdiff_t row = pl->direct_y ? stride[1] : 4 * pl->blocks.columns * width;

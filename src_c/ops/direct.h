@@ -50,6 +50,9 @@ fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array 
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *grad_x);
 
+/* Zeros for all results. */
+fc_status fc_zero_results(const fc_direct *problem);
+
 /* The gradient of the input, one call of `run` for each phase of the stride; their panels follow one another. */
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                const fc_array *grad_x);
