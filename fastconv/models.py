@@ -19,6 +19,7 @@ from fastconv.training import Trainable
 
 BUILDING = threading.RLock()  # the first call of a model may come from several threads at once
 CACHE_LINE = 64  # bytes: a dense row of 256 x 256 takes half as long again with weights that begin elsewhere
+INTEGER = np.dtype(np.int64)
 LAYER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -48,7 +49,7 @@ class Sequential(Trainable):
         self._initialized = 0  # layers whose parameters are set
         self._parameters = self._gradients = np.empty(0, self.dtype)
         self._y_shape = None  # of the last forward pass that trains
-        self._thawed, self._frozen = None, 0  # the layers' parameters, and the blocks that hold them frozen
+        self._thawed, self._frozen = None, 0  # the layers' arrays, and the blocks that hold them frozen
         super().__init__(self._generator(0))
         for layer in layers or ():
             self.add(layer)
@@ -124,7 +125,7 @@ class Sequential(Trainable):
 
     def _build_new_layers(self):
         new = range(self._initialized, len(self.layers))
-        empty = [index for index in new if not self.layers[index].parameters]
+        empty = [index for index in new if not self.layers[index].parameters and not self.layers[index].states]
         if not new:  # another thread has built them
             return
         self._allocate()
@@ -141,11 +142,12 @@ class Sequential(Trainable):
         self.input_shape, self._shapes = input_shape, shapes[1:]
 
     def parameter_shapes(self):
-        """Name ("conv2d/weight") to shape of all parameters, which need not exist yet."""
+        """Name ("conv2d/weight") to shape of all that ``parameters`` holds, which need not exist yet."""
         return {
             f"{layer.name}/{name}": shape
             for layer, input_shape in zip(self.layers, self._input_shapes(), strict=True)
-            for name, shape in layer.parameter_shapes(input_shape).items()
+            for shapes in (layer.parameter_shapes(input_shape), layer.state_shapes(input_shape))
+            for name, shape in shapes.items()
         }
 
     def allocate(self):
@@ -154,27 +156,39 @@ class Sequential(Trainable):
         self._initialized = len(self.layers)
 
     def _allocate(self):
-        """Give all parameters one new buffer, all gradients another, each beginning with a cache line. Parameters that
-        a layer holds keep their values, the others are zero."""
-        specs = [layer.parameter_shapes(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
-        for layer, spec in zip(self.layers, specs, strict=True):
-            held = {name: array.shape for name, array in layer.parameters.items()}
-            if held and held != spec:
-                raise ValueError(f"layer {layer.name!r} holds arrays {held}, here it needs {spec}")
+        """Give all parameters and, behind them, all states one new buffer, all gradients another, each array beginning
+        with a cache line. Arrays that a layer holds keep their values, the others are zero."""
+        inputs = self._input_shapes()
+        learned = [layer.parameter_shapes(shape) for layer, shape in zip(self.layers, inputs, strict=True)]
+        kept = [layer.state_shapes(shape) for layer, shape in zip(self.layers, inputs, strict=True)]
+        for layer, *expected in zip(self.layers, learned, kept, strict=True):
+            held = [{name: array.shape for name, array in of.items()} for of in (layer.parameters, layer.states)]
+            if any(held) and held != expected:
+                raise ValueError(f"layer {layer.name!r} holds arrays {held}, here it needs {expected}")
+        size = sum(self._padded(shape) for spec in learned for shape in spec.values())
+        more = sum(self._padded(shape) for spec in kept for shape in spec.values())
+        memory = zeros_on_a_line(size + more, self.dtype)
+        self._parameters, self._gradients = memory[:size], zeros_on_a_line(size, self.dtype)
+        self._hand_out(self._parameters, learned, "parameters")
+        self._hand_out(self._gradients, learned, "gradients")
+        self._hand_out(memory[size:], kept, "states")
+
+    def _padded(self, shape):
+        """Numbers that an array of this shape takes in a buffer: whole cache lines."""
         line = CACHE_LINE // self.dtype.itemsize
-        size = sum(-(-math.prod(shape) // line) * line for spec in specs for shape in spec.values())
-        self._parameters = zeros_on_a_line(size, self.dtype)
-        self._gradients = zeros_on_a_line(size, self.dtype)
+        return -(-math.prod(shape) // line) * line
+
+    def _hand_out(self, memory, specs, kind):
+        """Make the layers' arrays of one kind views of ``memory``, to which they take their values, gradients apart."""
         offset = 0
         for layer, spec in zip(self.layers, specs, strict=True):
+            arrays = getattr(layer, kind)
             for name, shape in spec.items():
-                part = slice(offset, offset + math.prod(shape))
-                offset = -(-part.stop // line) * line
-                view = self._parameters[part].reshape(shape)
-                if name in layer.parameters:
-                    view[...] = layer.parameters[name]
-                layer.parameters[name] = view
-                layer.gradients[name] = self._gradients[part].reshape(shape)
+                view = memory[offset : offset + math.prod(shape)].reshape(shape)
+                offset += self._padded(shape)
+                if name in arrays and kind != "gradients":
+                    view[...] = arrays[name]
+                arrays[name] = view
 
     def _initialize(self, index):
         layer, following = self.layers[index], self.layers[index + 1 :][:1]
@@ -195,23 +209,29 @@ class Sequential(Trainable):
 
     @property
     def parameters(self):
-        """Name ("conv2d/weight") to array; all are views of one buffer, and writable."""
-        return self._named("parameters")
+        """Name ("conv2d/weight") to array; all are views of one buffer, and writable. The states of layers, such as
+        "batch_normalization/running_mean", are among them; they have no gradient."""
+        return self._named("parameters", "states")
 
     @property
     def gradients(self):
         """Name to gradient of the last backward pass; all are views of one buffer."""
         return self._named("gradients")
 
-    def _named(self, kind):
+    def _named(self, *kinds):
         if self.layers and self.input_shape is not None:
             self.build()
-        return {f"{layer.name}/{name}": array for layer in self.layers for name, array in getattr(layer, kind).items()}
+        return {
+            f"{layer.name}/{name}": array
+            for layer in self.layers
+            for kind in kinds
+            for name, array in getattr(layer, kind).items()
+        }
 
     def count_params(self):
         """Number of learned values."""
         self.build()
-        return sum(array.size for array in self.parameters.values())
+        return sum(array.size for layer in self.layers for array in layer.parameters.values())
 
     def summary(self, print_fn=print):
         """Print the layers with the shapes of their results and their parameter counts."""
@@ -239,14 +259,17 @@ class Sequential(Trainable):
 
     def _freeze(self):
         packed = [layer.pack(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
-        copies = [read_only(layer.parameters, weight) for layer, weight in zip(self.layers, packed, strict=True)]
-        self._thawed = [layer.parameters for layer in self.layers]
-        for layer, weight, parameters in zip(self.layers, packed, copies, strict=True):
-            layer.packed, layer.parameters = weight, parameters
+        copies = [
+            (read_only(layer.parameters, weight), read_only(layer.states))
+            for layer, weight in zip(self.layers, packed, strict=True)
+        ]
+        self._thawed = [(layer.parameters, layer.states) for layer in self.layers]
+        for layer, weight, (parameters, states) in zip(self.layers, packed, copies, strict=True):
+            layer.packed, layer.parameters, layer.states = weight, parameters, states
 
     def _thaw(self):
-        for layer, parameters in zip(self.layers, self._thawed, strict=True):
-            layer.packed, layer.parameters = None, parameters
+        for layer, (parameters, states) in zip(self.layers, self._thawed, strict=True):
+            layer.packed, layer.parameters, layer.states = None, parameters, states
         self._thawed = None
 
     def _require_thawed(self):
@@ -261,7 +284,7 @@ class Sequential(Trainable):
 
     def backward(self, grad_y):
         """Gradient of the last ``forward(x, training=True)``: fills ``gradients`` and returns the
-        gradient of x. ``grad_y`` has the shape of that pass's result."""
+        gradient of x (None for integers, which an Embedding takes). ``grad_y`` has the shape of that pass's result."""
         grad_y = np.asarray(grad_y, dtype=self.dtype)
         if self._y_shape is None:
             raise RuntimeError("backward needs a forward(x, training=True) before it")
@@ -291,10 +314,15 @@ class Sequential(Trainable):
             grad = layer.logits_backward(grad) if at_logits else layer.backward(grad)
         return grad
 
+    def _takes_integers(self):
+        return bool(self.layers) and self.layers[0].integer_input
+
     def _check_input(self, x):
         """Build for ``x`` where that is still to be done; raise where it does not suit."""
         if x.dtype.kind not in "biuf":
             raise TypeError(f"x must be an array of real numbers, got {x.dtype}")
+        if self._takes_integers() and x.dtype.kind not in "iu":
+            raise TypeError(f"x must be an array of integers, which layer {self.layers[0].name!r} takes, got {x.dtype}")
         self.build(x.shape[1:])
         if x.shape[1:] != self.input_shape:
             hint = f" (the model's layout is {self.layout})" if x.ndim == 4 else ""
@@ -304,14 +332,15 @@ class Sequential(Trainable):
             raise ValueError(f"x must have the shape ({expected}), got {x.shape}{hint}")
 
     def _input(self, x, workspace=None):
-        """``x`` checked, in the model's dtype."""
+        """``x`` checked, in the model's dtype; integers for a first layer that takes those."""
         x = np.asarray(x)
         self._check_input(x)
-        if x.dtype == self.dtype:
+        dtype = INTEGER if self._takes_integers() else self.dtype
+        if x.dtype == dtype:
             return x
         if workspace is None:
-            return x.astype(self.dtype)
-        converted = workspace.array("x", x.shape, self.dtype)
+            return x.astype(dtype)
+        converted = workspace.array("x", x.shape, dtype)
         converted[...] = x
         return converted
 
@@ -322,7 +351,7 @@ def load(path):
     return serialization.load(path, Sequential)
 
 
-def read_only(parameters, packed):
+def read_only(parameters, packed=None):
     """Copies that nobody can write; the weight is the one that ``packed`` holds, if there is one."""
     copies = {} if packed is None else {"weight": packed.weight}
     for name in parameters.keys() - copies.keys():

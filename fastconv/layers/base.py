@@ -14,6 +14,8 @@ class Layer:
       ``needs_input_gradient`` is False (in the first layer of a model that trains).
     - ``parameters``, ``gradients``: name to array. Both are empty until the input shape is known:
       a model fills them with views of its two buffers, a layer by itself at its first forward.
+    - ``states``: name to array of what the layer keeps and does not learn, such as running means.
+      A model shows and saves them with its parameters; they have no gradient, no optimiser sees them.
 
     During a training step the model lends its layers a ``workspace``: results then lie in buffers
     that the next step overwrites, and ``grad_y`` may be overwritten. At all other times every
@@ -23,6 +25,7 @@ class Layer:
     config_names = ()  # the constructor arguments that a model file stores
     owner = None  # the model that the layer is part of
     needs_input_gradient = True
+    integer_input = False  # True: x holds integers (int64), which a model hands over unconverted
     workspace = None
     packed = None  # the weight as kernels read it, while the model is frozen
     _planned = None
@@ -31,7 +34,7 @@ class Layer:
         self.name = name
         self.input_shape = None if input_shape is None else tuple(input_shape)
         self.layout = layout  # None: that of the model, "NHWC" without one
-        self.parameters, self.gradients = {}, {}
+        self.parameters, self.gradients, self.states = {}, {}, {}
 
     def output_shape(self, input_shape):
         return tuple(input_shape)
@@ -40,8 +43,12 @@ class Layer:
         """Name to shape of the arrays that the layer learns, in the order they lie in memory."""
         return {}
 
+    def state_shapes(self, input_shape):
+        """Name to shape of the arrays that the layer keeps and does not learn."""
+        return {}
+
     def initialize(self, rng, input_shape, before_relu=False):
-        """Fill ``parameters`` from ``rng``; ``before_relu``: a ReLU follows the layer."""
+        """Fill ``parameters`` from ``rng``, and ``states``; ``before_relu``: a ReLU follows the layer."""
 
     def build(self, input_shape, dtype=np.float32, rng=None):
         """Allocate and initialise the parameters of a layer that is used without a model."""
@@ -49,6 +56,7 @@ class Layer:
         shapes = self.parameter_shapes(input_shape)
         self.parameters = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
         self.gradients = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
+        self.states = {name: np.zeros(shape, dtype) for name, shape in self.state_shapes(input_shape).items()}
         self.initialize(np.random.default_rng() if rng is None else rng, input_shape)
 
     def pack(self, input_shape):
@@ -66,7 +74,7 @@ class Layer:
 
     def require_parameters(self, x):
         """Make the parameters at the first forward pass, of the precision of ``x``."""
-        if self.parameters:
+        if self.parameters or self.states:
             return
         if self.owner is not None:
             self.owner.build()
