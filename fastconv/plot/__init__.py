@@ -11,11 +11,11 @@ package does not.
 """
 
 from fastconv.plot.confusion import confusion_matrix
-from fastconv.plot.curves import curves
 from fastconv.plot.field import pixels_seen, receptive_field
-from fastconv.plot.filters import filters
 from fastconv.plot.maps import feature_maps
-from fastconv.plot.one_output import OneSum, one_output, sum_of_output
+from fastconv.plot.sums import OneSum, one_output, sum_of_output
+from fastconv.plot.training import curves
+from fastconv.plot.weights import filters
 
 __all__ = [
     "OneSum",

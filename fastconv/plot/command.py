@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from fastconv import models
-from fastconv.plot import confusion, curves, field, filters, maps, network, one_output
+from fastconv.plot import confusion, field, maps, network, sums, training, weights
 
 
 def run(arguments):
@@ -21,7 +21,7 @@ def run(arguments):
 
 def show_filters(arguments):
     model = models.load(arguments.model)
-    return filters.filters(_layer(model, arguments, filters.parametric))
+    return weights.filters(_layer(model, arguments, weights.parametric))
 
 
 def show_maps(arguments):
@@ -32,15 +32,13 @@ def show_maps(arguments):
 
 def show_field(arguments):
     model = models.load(arguments.model)
-    position = None if arguments.position is None else arguments.position[:2]
-    return field.receptive_field(model, _image(model, arguments), arguments.layer, position)
+    return field.receptive_field(model, _image(model, arguments), arguments.layer, arguments.position)
 
 
 def show_sum(arguments):
     model = models.load(arguments.model)
     layer = _layer(model, arguments, lambda layer: hasattr(layer, "filters_and_groups"))
-    position = None if arguments.position is None else arguments.position[:2]
-    return one_output.one_output(model, _image(model, arguments), layer, position, arguments.channel)
+    return sums.one_output(model, _image(model, arguments), layer, arguments.position, arguments.channel)
 
 
 def show_mistakes(arguments):
@@ -56,11 +54,11 @@ def show_mistakes(arguments):
 
 def show_curve(arguments):
     path = arguments.history or f"{os.path.splitext(arguments.model)[0]}.csv"
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
         names = [name for name in rows[0] if name != "epoch"] if rows else []
-        return curves.curves({name: [float(row[name]) for row in rows] for name in names})
+        return training.curves({name: [float(row[name]) for row in rows] for name in names})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no table of figures, one row for each epoch: {error}") from error
 
