@@ -65,7 +65,7 @@ from fastconv.runtime import (
 )
 
 # The training half of the package is loaded when it is first used: importing kernels stays quick.
-_LATE = ("datasets", "layers", "losses", "models", "optimizers")
+_LATE = ("datasets", "layers", "losses", "models", "optimizers", "plot")
 
 __all__ = [
     "Conv1dGradients",
