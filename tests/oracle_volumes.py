@@ -35,11 +35,11 @@ def like(array, given, layout, axes):
     return np.moveaxis(array, -1, 1) if given == "volumes" else array.transpose(axes)
 
 
-def geometry(size, kernel, stride, padding, dilation):
+def geometry(size, kernel, stride, padding, dilation, outputs=None):
     stride, dilation = all_axes(stride), all_axes(dilation)
     borders = border(padding, size, kernel, stride, dilation)
     axes = list(zip(size, kernel, stride, dilation, borders, strict=True))
-    outputs = [output_length(*axis) for axis in axes]
+    outputs = outputs or [output_length(*axis) for axis in axes]
     meet = [
         list(axis_meetings(in_size, out, taps, step, spread, before))
         for (in_size, taps, step, spread, (before, _)), out in zip(axes, outputs, strict=True)
@@ -73,7 +73,7 @@ def conv3d_backward(grad_y, x, weight, *, stride=1, padding=0, dilation=1, group
     """Gradients of sum(conv3d(x, weight, bias) * grad_y) by x, weight and bias."""
     grad_y, x = last(grad_y, layout).astype(np.float64), last(x, layout).astype(np.float64)
     weight = taps_first(weight, layout).astype(np.float64)
-    _, meet = geometry(x.shape[1:4], weight.shape[:3], stride, padding, dilation)
+    _, meet = geometry(x.shape[1:4], weight.shape[:3], stride, padding, dilation, grad_y.shape[1:4])
     grad_x, grad_weight = np.zeros_like(x), np.zeros_like(weight)
     for in_x, in_weight, in_y in meetings(x.shape, weight.shape, meet, groups):
         grad_x[in_x] += grad_y[in_y] @ weight[in_weight].T

@@ -106,6 +106,55 @@ def test_agreement_with_pytorch(number):
         np.testing.assert_allclose(our, their.numpy(), rtol=1e-12, atol=1e-12)
 
 
+# x (N, O, P, Q, C), filters (T, R, S, K/groups), geometry
+TRANSPOSED = [
+    ((2, 2, 3, 4, 4), (3, 3, 3, 5), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ((1, 3, 2, 3, 6), (2, 3, 1, 2), {"stride": (3, 1, 2), "groups": 2, "output_padding": (2, 0, 1)}),
+    ((1, 2, 2, 3, 3), (2, 2, 2, 4), {"dilation": 3, "output_padding": 2, "padding": 1}),
+    ((2, 3, 3, 3, 2), (3, 4, 3, 3), {"stride": 2, "padding": "same"}),
+    ((1, 2, 3, 3, 33), (1, 3, 3, 34), {"stride": (2, 1, 1)}),
+]
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+@pytest.mark.parametrize("number", range(len(TRANSPOSED)))
+def test_transposed_convolution(number, activation, isa, layout, dtype):
+    """It is the gradient of the input of conv3d, and its gradients are those of that function."""
+    x_shape, (t, r, s, k), geometry = TRANSPOSED[number]
+    groups, draw = geometry.get("groups", 1), integers(number)
+    x, weight, bias = draw(x_shape), draw((t, r, s, k, x_shape[-1])), draw((k * groups,))
+    y_shape = fc.conv_transpose3d_output_shape(x.shape, weight.shape, **geometry)
+    grad_y = draw(y_shape)
+    plain = {name: value for name, value in geometry.items() if name != "output_padding"}
+    twin = oracle_volumes.conv3d_backward(x, np.zeros(y_shape), weight, **plain)
+    truth = oracle_volumes.ACTIVATIONS[activation](twin[0] + bias)
+    backward = oracle_volumes.conv3d(grad_y, weight, **plain)[:, : x_shape[1], : x_shape[2], : x_shape[3]]
+    truths = backward, oracle_volumes.conv3d_backward(x, grad_y, weight, **plain)[1], grad_y.sum(axis=(0, 1, 2, 3))
+    if layout == "NCDHW":
+        x, grad_y, truth = (np.moveaxis(array, -1, 1) for array in (x, grad_y, truth))
+        weight, y_shape = weight.transpose(4, 3, 0, 1, 2), grad_y.shape
+        truths = np.moveaxis(truths[0], -1, 1), truths[1].transpose(4, 3, 0, 1, 2), truths[2]
+    x, weight, bias, grad_y = (np.ascontiguousarray(array, dtype) for array in (x, weight, bias, grad_y))
+    geometry = geometry | {"layout": layout, "precision": "strict"}
+    y = fc.conv_transpose3d(x, weight, bias, **geometry, activation=activation, out=poisoned(y_shape, dtype))
+    np.testing.assert_allclose(y, truth, rtol=1e-6 if activation else 0)
+    for gradient, right in zip(fc.conv_transpose3d_backward(grad_y, x, weight, **geometry), truths, strict=True):
+        assert_exact(gradient, right)
+
+
+def test_transposed_agreement_with_pytorch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    for x_shape, kernel, geometry in TRANSPOSED:
+        if geometry.get("padding") == "same":
+            continue
+        x = rng.standard_normal((x_shape[0], x_shape[-1], *x_shape[1:4]))
+        weight = rng.standard_normal((x_shape[-1], kernel[3], *kernel[:3]))
+        theirs = torch.nn.functional.conv_transpose3d(torch.from_numpy(x), torch.from_numpy(weight), **geometry)
+        ours = fc.conv_transpose3d(x, weight, **geometry, layout="NCDHW")
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-12, atol=1e-12)
+
+
 def test_gradients_are_gradients(layout):
     """The adjoint identity; conv3d is linear in x and in weight."""
     rng = np.random.default_rng(11)

@@ -29,16 +29,6 @@ cdef int to_volume_padding(object value, int64_t *before, int64_t *after) except
     return FC_PAD_EXPLICIT
 
 
-cdef bint to_volume_channels_first(object layout) except -1:
-    if not isinstance(layout, str):
-        raise errors.not_a_string("layout", layout)
-    if layout in ("NDHWC", "NHWC"):
-        return False
-    if layout in ("NCDHW", "NCHW"):
-        return True
-    raise errors.unknown_name("layout", layout, ("NDHWC", "NCDHW"))
-
-
 cdef void volume_sizes(const int64_t *sizes, bint channels_first, int rank, int64_t *n, int64_t *d, int64_t *h,
                        int64_t *w, int64_t *c) noexcept:
     """Name the sizes of volumes; a volume without batch axis is a batch of one."""
@@ -78,8 +68,25 @@ cdef void view_filters3d(cnp.ndarray array, bint channels_first, fc_array3d *vie
     view.stride[4] = stride_of(array, 0 if channels_first else 4)
 
 
-cdef object volume_layout(bint channels_first):
-    return "NCDHW" if channels_first else "NDHWC"
+cdef void filter_sizes3d(const int64_t *sizes, bint channels_first, fc_conv3d *g, int64_t *channels,
+                         int64_t *filters) noexcept:
+    cdef int taps = 2 * channels_first
+    g.t, g.r, g.s = sizes[taps], sizes[taps + 1], sizes[taps + 2]
+    channels[0], filters[0] = sizes[1 if channels_first else 3], sizes[0 if channels_first else 4]
+
+
+cdef int to_steps3d(fc_conv3d *g, object stride, object padding, object dilation, object groups) except -1:
+    """Fill in what is no size; returns the mode of the padding."""
+    cdef int mode
+    cdef int64_t before[3]
+    cdef int64_t after[3]
+    to_triple(stride, "stride", &g.stride_d, &g.stride_h, &g.stride_w)
+    to_triple(dilation, "dilation", &g.dilation_d, &g.dilation_h, &g.dilation_w)
+    g.groups = to_int(groups, "groups")
+    mode = to_volume_padding(padding, before, after)
+    g.pad_front, g.pad_top, g.pad_left = before[0], before[1], before[2]
+    g.pad_back, g.pad_bottom, g.pad_right = after[0], after[1], after[2]
+    return mode
 
 
 cdef int resolve3d(fc_conv3d *g, const int64_t *x_sizes, int rank, const int64_t *weight_sizes, object x_name,
@@ -89,28 +96,18 @@ cdef int resolve3d(fc_conv3d *g, const int64_t *x_sizes, int rank, const int64_t
     cdef fc_padding mode
     cdef fc_status status
     cdef int64_t channels
-    cdef int64_t before[3]
-    cdef int64_t after[3]
-    cdef int taps = 2 * channels_first
     volume_sizes(x_sizes, channels_first, rank, &g.n, &g.d, &g.h, &g.w, &g.c)
-    g.t, g.r, g.s = weight_sizes[taps], weight_sizes[taps + 1], weight_sizes[taps + 2]
-    channels, g.k = weight_sizes[1 if channels_first else 3], weight_sizes[0 if channels_first else 4]
-    to_triple(stride, "stride", &g.stride_d, &g.stride_h, &g.stride_w)
-    to_triple(dilation, "dilation", &g.dilation_d, &g.dilation_h, &g.dilation_w)
-    g.groups = to_int(groups, "groups")
-    mode = <fc_padding>to_volume_padding(padding, before, after)
-    g.pad_front, g.pad_top, g.pad_left = before[0], before[1], before[2]
-    g.pad_back, g.pad_bottom, g.pad_right = after[0], after[1], after[2]
+    filter_sizes3d(weight_sizes, channels_first, g, &channels, &g.k)
+    mode = <fc_padding>to_steps3d(g, stride, padding, dilation, groups)
     status = fc_conv3d_resolve(g, mode)
     if status == FC_OK and channels * g.groups == g.c:
         return 0
     x_shape, weight_shape = sizes_tuple(x_sizes, rank), sizes_tuple(weight_sizes, 5)
     if status == FC_OK:
-        raise errors.channel_mismatch_of_volumes(x_name, x_shape, g.c, weight_name, weight_shape, channels, g.groups,
-                                                 volume_layout(channels_first))
-    raise errors.bad_convolution_of_volumes(
-        fc_status_text(status).decode(), x_name, x_shape, weight_name, weight_shape, volume_layout(channels_first),
-        stride, padding, dilation, groups)
+        raise errors.channel_mismatch(x_name, x_shape, weight_name, weight_shape, g.groups,
+                                      layout_name(channels_first, 3))
+    raise errors.bad_convolution(fc_status_text(status).decode(), x_name, x_shape, weight_name, weight_shape,
+                                 layout_name(channels_first, 3), stride, padding, dilation, groups)
 
 
 cdef int output_sizes3d(const fc_conv3d *g, bint channels_first, int rank, int64_t *sizes) noexcept:
@@ -149,7 +146,7 @@ def conv3d(object x, object weight, object bias=None, *, object stride=1, object
     cdef int64_t y_sizes[5]
     cdef fc_status status
     cdef cnp.ndarray x_array = to_array(x, "x", True), weight_array = to_array(weight, "weight", False)
-    cdef bint channels_first = to_volume_channels_first(layout)
+    cdef bint channels_first = to_channels_first(layout, 3)
     cdef int rank = array_sizes(x_array, "x", 4, 5, x_sizes)
     cdef int number = result_type(x_array, weight_array)
     array_sizes(weight_array, "weight", 5, 5, weight_sizes)
@@ -184,7 +181,7 @@ cdef object backward_input3d(object grad_y, object weight, object x_shape, objec
     cdef fc_status status
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray weight_array = to_array(weight, "weight", False)
-    cdef bint channels_first = to_volume_channels_first(layout)
+    cdef bint channels_first = to_channels_first(layout, 3)
     cdef int rank = to_shape(x_shape, x_name, 4, 5, x_sizes)
     array_sizes(weight_array, "weight", 5, 5, weight_sizes)
     to_options(&options, None, algorithm, precision)
@@ -223,7 +220,7 @@ cdef object backward_weight3d(object grad_y, object x, object weight_shape, obje
     cdef fc_status status
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray x_array = to_array(x, "x", True)
-    cdef bint channels_first = to_volume_channels_first(layout)
+    cdef bint channels_first = to_channels_first(layout, 3)
     cdef int rank = array_sizes(x_array, "x", 4, 5, x_sizes)
     to_shape(weight_shape, weight_name, 5, 5, weight_sizes)
     to_options(&options, None, algorithm, precision)
@@ -258,7 +255,7 @@ def conv3d_backward_bias(object grad_y, *, object layout="NDHWC", object out=Non
     cdef fc_status status
     cdef int64_t sizes[5]
     cdef cnp.ndarray array = to_array(grad_y, "grad_y", False)
-    cdef bint channels_first = to_volume_channels_first(layout)
+    cdef bint channels_first = to_channels_first(layout, 3)
     cdef int rank = array_sizes(array, "grad_y", 4, 5, sizes)
     memset(&g, 0, sizeof(g))
     volume_sizes(sizes, channels_first, rank, &g.n, &g.o, &g.p, &g.q, &g.k)
@@ -298,7 +295,7 @@ def conv3d_output_shape(object x_shape, object weight_shape, *, object stride=1,
     cdef int64_t x_sizes[5]
     cdef int64_t weight_sizes[5]
     cdef int64_t y_sizes[5]
-    cdef bint channels_first = to_volume_channels_first(layout)
+    cdef bint channels_first = to_channels_first(layout, 3)
     cdef int rank = to_shape(x_shape, "x_shape", 4, 5, x_sizes)
     to_shape(weight_shape, "weight_shape", 5, 5, weight_sizes)
     resolve3d(&g, x_sizes, rank, weight_sizes, "x_shape", "weight_shape", stride, padding, dilation, groups,

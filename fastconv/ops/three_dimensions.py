@@ -87,3 +87,56 @@ def conv3d_backward_bias(grad_y, *, layout="NDHWC", out=None):
 @in_c
 def conv3d_output_shape(x_shape, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NDHWC"):
     """Shape of the result of `conv3d` for these shapes, without any array."""
+
+
+class ConvTranspose3dGradients(Conv3dGradients):
+    """Gradients of a loss with respect to the arguments of `conv_transpose3d`."""
+
+    __slots__ = ()
+
+
+@in_c
+def conv_transpose3d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1,
+                     layout="NDHWC", activation=None, precision=None, algorithm="auto", out=None):  # fmt: skip
+    """Transposed convolution of volumes, ``conv3d_backward_input(x, weight, y_shape, ...)`` with bias and activation.
+
+    Parameters
+    ----------
+    x : (N, O, P, Q, C); weight : (T, R, S, K/groups, C), (C, K/groups, T, R, S) with "NCDHW"; bias : (K,) or None
+    padding, output_padding : as for `conv_transpose2d`, with three numbers
+
+    Returns
+    -------
+    y : (N, D, H, W, K), D = (O - 1)*stride + dilation*(T - 1) + 1 - pads + output_padding
+    """
+
+
+@in_c
+def conv_transpose3d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, output_padding=0, dilation=1,
+                                    groups=1, layout="NDHWC", precision=None, algorithm="auto",
+                                    out=None):  # fmt: skip
+    """Gradient of a loss with respect to the input of `conv_transpose3d`: `conv3d` of grad_y, x_shape."""
+
+
+@in_c
+def conv_transpose3d_backward_weight(grad_y, x, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1,
+                                     groups=1, layout="NDHWC", precision=None, algorithm="auto",
+                                     out=None):  # fmt: skip
+    """Gradient of a loss with respect to the filters of `conv_transpose3d`, summed over the batch: weight_shape."""
+
+
+def conv_transpose3d_backward(grad_y, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1,
+                              layout="NDHWC", precision=None, algorithm="auto"):  # fmt: skip
+    """All three gradients of `conv_transpose3d`: `ConvTranspose3dGradients` (x, weight, bias).
+
+    grad_y is (N, D, H, W, K), the gradient with respect to the output before any activation; x and weight are what
+    `conv_transpose3d` was given.
+    """
+    geometry = (stride, padding, output_padding, dilation, groups, layout, precision, algorithm)
+    return ConvTranspose3dGradients(*_core.conv_transpose3d_gradients(grad_y, x, weight, *geometry))
+
+
+@in_c
+def conv_transpose3d_output_shape(x_shape, weight_shape, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1,
+                                  layout="NDHWC"):  # fmt: skip
+    """Shape of the result of `conv_transpose3d` for these shapes, without any array."""

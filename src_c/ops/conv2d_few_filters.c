@@ -263,13 +263,19 @@ static void pack_phase(const task *t, const pass *ps, int64_t line, int64_t colu
     int64_t lines = end - first, pixels = hi - lo;
     const int64_t step = w->stride_w * stride[2], line_step = w->stride_h * stride[1];
     if (pixels == pl->pitch && line_step == pixels * step) pixels *= lines, lines = 1; /* one unbroken run */
-    const int64_t at = t->group * pl->d->x_group + t->n * stride[0] + ps->c * stride[3] + line * stride[1] +
-                       column * stride[2] + first * line_step + lo * step;
+    const int64_t pixel = t->group * pl->d->x_group + line * stride[1] + column * stride[2] + first * line_step +
+                          lo * step;
     const int64_t size = (int64_t)fc_dtype_size(pl->x.dtype);
-    const char *src = (const char *)pl->x.data + at * size;
     dst += (size_t)(first * pl->pitch + lo) * pl->size;
-    for (int64_t i = 0; i < lines; i++, src += line_step * size, dst += (size_t)pl->pitch * pl->size)
-        fc_copy_as(&reader, pixels, ps->channels, src, step, stride[3], dst, 1, pl->plane);
+    int64_t image, tap_end;
+    for (int64_t c = ps->c, here; c < ps->c + ps->channels; c += here, dst += (size_t)(here * pl->plane) * pl->size) {
+        const int inside = fc_find_channel(&pl->x, t->n, c, &image, &tap_end);
+        here = FC_MIN(ps->c + ps->channels, tap_end) - c;
+        if (!inside) memset(dst, 0, (size_t)((here - 1) * pl->plane + (lines - 1) * pl->pitch + pixels) * pl->size);
+        for (int64_t i = 0; i < lines && inside; i++)
+            fc_copy_as(&reader, pixels, here, (const char *)pl->x.data + (image + pixel + i * line_step) * size, step,
+                       stride[3], dst + (size_t)(i * pl->pitch) * pl->size, 1, pl->plane);
+    }
 }
 
 static void pack_planes(const task *t, const pass *ps) {
@@ -344,7 +350,7 @@ static void finish_results(const task *t) {
     int64_t lines = t->rows, pixels = t->columns;
     if (pixels == pitch && stride[1] == pixels * stride[2]) pixels *= lines, lines = 1;
     char *y = (char *)d->y.data +
-              (t->group * d->y_group + t->n * stride[0] + t->p * stride[1] + t->q * stride[2]) * size;
+              (t->group * d->y_group + fc_image_at(&d->y, t->n) + t->p * stride[1] + t->q * stride[2]) * size;
     for (int64_t i = 0; i < lines; i++, y += stride[1] * size) {
         char *results = t->output + i * pitch * size;
         if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
@@ -408,9 +414,9 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
     return run(&d);
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                const fc_array *grad_x) {
-    return fc_backward_input_by(run, g, grad_y, weight, grad_x);
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
+                                const fc_array *grad_x, fc_activation activation) {
+    return fc_backward_input_by(run, g, grad_y, weight, bias, grad_x, activation);
 }
 
 /* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */

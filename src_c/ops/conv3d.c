@@ -19,13 +19,16 @@
 #include "direct.h"
 #include "phase.h"
 
-/* Those that pack their input by pack.c. Without the ones for few filters and for depthwise layers, which do not. */
-static const fc_conv2d_algorithm *const algorithms[] = {
-    &fc_bf16x3_algorithm, &fc_bf16x2_algorithm, &fc_bf16x1_algorithm, &fc_winograd_algorithm, &fc_direct_algorithm};
+/* Those that find channels by fc_find_channel: all but the one for depthwise layers. */
+static const fc_conv2d_algorithm *const algorithms[] = {&fc_bf16x3_algorithm, &fc_bf16x2_algorithm,
+                                                        &fc_bf16x1_algorithm, &fc_winograd_algorithm,
+                                                        &fc_few_filters_algorithm, &fc_direct_algorithm};
 
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
 static fc_algorithm asked_of(const fc_options *options) { return options == NULL ? FC_AUTO : options->algorithm; }
+
+static fc_activation activation_of(const fc_options *options) { return options == NULL ? FC_NONE : options->activation; }
 
 static const fc_conv2d_algorithm *choose(const fc_problem *problem, const fc_options *options, const char **reason) {
     return fc_choose(algorithms, ALGORITHMS, problem, asked_of(options), reason);
@@ -137,7 +140,7 @@ fc_status fc_conv3d_forward(const fc_conv3d *g, const fc_array3d *x, const fc_ar
                             const fc_array3d *y, const fc_options *options) {
     if (!fc_is_compute_type(y->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
-    const fc_activation activation = options == NULL ? FC_NONE : options->activation;
+    const fc_activation activation = activation_of(options);
     if (asked_of(options) == FC_REFERENCE) return fc_conv3d_reference_forward(g, x, weight, bias, y, activation);
     const char *reason;
     const fc_conv2d images = images_problem(g, g->n * g->o, g->t * g->c, g->k);
@@ -192,21 +195,24 @@ static fc_phase phase_at(const fc_conv3d *g, int64_t index) {
     return fc_phase_at(index, g->d, g->t, g->stride_d, g->dilation_d, g->pad_front);
 }
 
-/* The slices of a phase that no tap reaches, all zero. */
-static fc_status zero_slices(const fc_conv3d *g, const fc_array *grad_x, int64_t count) {
-    const fc_direct d = {.window = {.p = g->h, .q = g->w}, .n = g->n * count, .k = g->c, .groups = 1, .y = *grad_x};
-    return fc_zero_results(&d);
+/* The slices of a phase that no tap reaches. */
+static fc_status fill_slices(const fc_conv3d *g, const fc_array *bias, const fc_array *grad_x, int64_t count,
+                             fc_activation activation) {
+    const fc_direct d = {.window = {.p = g->h, .q = g->w}, .n = g->n * count, .k = g->c, .groups = 1, .y = *grad_x,
+                         .bias = bias, .activation = activation};
+    return fc_fill_results(&d);
 }
 
 static fc_status backward_phase(const fc_conv3d *g, const fc_phase *f, const fc_array3d *grad_y,
-                                const fc_array3d *weight, const fc_array3d *grad_x, const fc_options *options) {
+                                const fc_array3d *weight, const fc_array *bias, const fc_array3d *grad_x,
+                                fc_activation activation, const fc_options *options) {
     const char *reason;
     fc_depth written = slices(f->count, g->c);
     fc_array3d phase = *grad_x;
     phase.data = (char *)grad_x->data + f->first * grad_x->stride[1] * (int64_t)fc_dtype_size(grad_x->dtype);
     phase.stride[1] *= g->stride_d;
     const fc_array x_images = images_of(&phase, g->n, &written);
-    if (f->taps == 0) return zero_slices(g, &x_images, f->count);
+    if (f->taps == 0) return fill_slices(g, bias, &x_images, f->count, activation);
     fc_depth read = {.count = f->count, .in = g->o, .stride = 1, .dilation = f->dilation, .before = f->before,
                      .taps = f->taps, .channels = g->k / g->groups};
     const fc_array y_images = images_of(grad_y, g->n, &read);
@@ -219,23 +225,37 @@ static fc_status backward_phase(const fc_conv3d *g, const fc_phase *f, const fc_
     if (ordered.data == NULL) return FC_NO_MEMORY;
     fc_status status = w.ordered == NULL ? FC_OK : move_weights(&w);
     const fc_call call = fc_enter(algorithm, &problem);
-    if (status == FC_OK) status = algorithm->backward_input(&images, &y_images, &ordered, &x_images);
+    if (status == FC_OK)
+        status = algorithm->backward_input(&images, &y_images, &ordered, bias, &x_images, activation);
     give_back(&w);
     return fc_leave(call, status);
 }
 
-fc_status fc_conv3d_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
-                                   const fc_array3d *grad_x, const fc_options *options) {
+static fc_status backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
+                                const fc_array *bias, const fc_array3d *grad_x, fc_activation activation,
+                                const fc_options *options) {
     const char *reason;
     if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
+    if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
     if (fc_conv3d_choice(g, FC_BACKWARD_INPUT, grad_x->dtype, options, &reason) == NULL) return FC_BAD_ALGORITHM;
-    if (asked_of(options) == FC_REFERENCE) return fc_conv3d_reference_backward_input(g, grad_y, weight, grad_x);
+    if (asked_of(options) == FC_REFERENCE)
+        return fc_conv3d_reference_backward_input(g, grad_y, weight, bias, grad_x, activation);
     fc_status status = FC_OK;
     for (int64_t i = 0; i < FC_MIN(g->stride_d, g->d) && status == FC_OK && g->n > 0; i++) {
         const fc_phase f = phase_at(g, i);
-        status = backward_phase(g, &f, grad_y, weight, grad_x, options);
+        status = backward_phase(g, &f, grad_y, weight, bias, grad_x, activation, options);
     }
     return status;
+}
+
+fc_status fc_conv3d_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
+                                   const fc_array3d *grad_x, const fc_options *options) {
+    return backward_input(g, grad_y, weight, NULL, grad_x, FC_NONE, options);
+}
+
+fc_status fc_conv_transpose3d(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight, const fc_array *bias,
+                              const fc_array3d *y, const fc_options *options) {
+    return backward_input(g, x, weight, bias, y, activation_of(options), options);
 }
 
 const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,

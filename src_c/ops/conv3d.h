@@ -8,7 +8,7 @@
 fc_status fc_conv3d_reference_forward(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight,
                                       const fc_array *bias, const fc_array3d *y, fc_activation activation);
 fc_status fc_conv3d_reference_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
-                                             const fc_array3d *grad_x);
+                                             const fc_array *bias, const fc_array3d *grad_x, fc_activation activation);
 fc_status fc_conv3d_reference_backward_weight(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *x,
                                               const fc_array3d *grad_weight);
 

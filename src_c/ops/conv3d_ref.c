@@ -85,7 +85,8 @@ static void forward_one(void *context, int64_t index, int worker) {
     put(j->y, at(j->y, y[0], y[1], y[2], y[3], y[4]), fc_activate_one(j->activation, sum));
 }
 
-/* dL/dx: the sum of grad_y * weight over the outputs that read this pixel. */
+/* dL/dx: the sum of grad_y * weight over the outputs that read this pixel; with bias and activation the transposed
+ * convolution. */
 static void backward_input_one(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
@@ -102,7 +103,8 @@ static void backward_input_one(void *context, int64_t index, int worker) {
                     sum += get(j->y, at(j->y, x[0], y.d, y.h, y.w, k)) *
                            get(j->weight, at(j->weight, t, r, s, x[4] % channels, k));
             }
-    put(j->x, at(j->x, x[0], x[1], x[2], x[3], x[4]), sum);
+    if (j->bias != NULL) sum += fc_get(j->bias, x[4] * j->bias->stride[3]);
+    put(j->x, at(j->x, x[0], x[1], x[2], x[3], x[4]), fc_activate_one(j->activation, sum));
 }
 
 /* dL/dweight: the sum of grad_y * x over all outputs. */
@@ -139,8 +141,8 @@ fc_status fc_conv3d_reference_forward(const fc_conv3d *g, const fc_array3d *x, c
 }
 
 fc_status fc_conv3d_reference_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
-                                             const fc_array3d *grad_x) {
-    job j = {.g = g, .x = grad_x, .weight = weight, .y = grad_y};
+                                             const fc_array *bias, const fc_array3d *grad_x, fc_activation activation) {
+    job j = {.g = g, .x = grad_x, .weight = weight, .bias = bias, .y = grad_y, .activation = activation};
     return run(g->n * g->d * g->h * g->w * g->c, backward_input_one, &j);
 }
 

@@ -150,6 +150,7 @@ static void test_choice(void) {
     const fc_options winograd = {.algorithm = FC_WINOGRAD}, strict = {.precision = FC_STRICT};
     const char *reason;
     fc_conv3d g = good;
+    g.c = g.k = 40;
     fc_conv3d_resolve(&g, FC_PAD_EXPLICIT);
     CHECK(strcmp(fc_conv3d_choice(&g, FC_FORWARD, FC_FLOAT64, &strict, &reason), "direct") == 0, "direct");
     CHECK(strcmp(fc_conv3d_choice(&g, FC_BACKWARD_INPUT, FC_FLOAT32, &winograd, &reason), "winograd") == 0, "winograd");
