@@ -27,11 +27,16 @@ def keras_names(**aliases):
     return decorate
 
 
-def positive_integer(value, name):
-    """``value`` as an int, at least 1."""
+def integer(value, name):
+    """``value`` as an int."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
+    return int(value)
+
+
+def positive_integer(value, name):
+    """``value`` as an int, at least 1."""
+    if integer(value, name) < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return int(value)
 

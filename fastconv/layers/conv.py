@@ -13,6 +13,8 @@ from fastconv.layers.base import Layer
 class _Convolution(Layer):
     """What the two layers share; they differ in the number of filters and groups."""
 
+    takes_out = True
+
     def __init__(self, kernel_size, stride, padding, activation, bias, dilation, init, **common):
         super().__init__(**common)
         self.kernel_size = integer_pair(kernel_size, "kernel_size")
@@ -52,15 +54,17 @@ class _Convolution(Layer):
         geometry = self._geometry(self._channels(input_shape))
         return ops.pack_weights(self.parameters["weight"], (1, *input_shape), **geometry)
 
-    def forward(self, x, training=False):
+    def forward(self, x, training=False, out=None):
         self.require_parameters(x)
         geometry, y_shape = self.planned(x.shape)
+        if training and out is None:
+            out = self.buffer("y", y_shape, x.dtype)
         y = ops.conv2d(
             x,
             self.packed or self.parameters["weight"],
             self.parameters.get("bias"),
             activation=self.activation,
-            out=self.buffer("y", y_shape, x.dtype) if training else None,
+            out=out,
             **geometry,
         )
         if training:

@@ -21,6 +21,7 @@ class Dense(Layer):
     or "softmax". ``init`` as in Conv2D. Keras's spelling ``use_bias`` is understood.
     """
 
+    takes_out = True
     config_names = ("units", "activation", "bias", "init")
 
     @keras_names(use_bias="bias")
@@ -50,8 +51,8 @@ class Dense(Layer):
     def pack(self, input_shape):
         return ops.pack_weights(self.parameters["weight"])
 
-    def forward(self, x, training=False):
-        y = self.logits(x, training)
+    def forward(self, x, training=False, out=None):
+        y = self.logits(x, training, out)
         if self.activation == "softmax":
             y = softmax(y, out=y)
         if training:
@@ -61,14 +62,14 @@ class Dense(Layer):
     def backward(self, grad_y):
         return self.logits_backward(activation_gradient(self, grad_y, self._y))
 
-    def logits(self, x, training=False):
+    def logits(self, x, training=False, out=None):
         """What ``forward`` gives, without a softmax, for a loss that contains the softmax."""
         self.require_parameters(x)
         weight, bias = self.packed or self.parameters["weight"], self.parameters.get("bias")
         activation = self.activation if self.activation in FUSED else None
         if training:
             self._x = x
-        out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if training else None
+            out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if out is None else out
         return ops.linear(x, weight, bias, activation=activation, out=out)
 
     def logits_backward(self, grad_logits):
