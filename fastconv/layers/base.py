@@ -67,6 +67,14 @@ class Layer:
         """Name to shape of the arrays that the layer keeps and does not learn."""
         return {}
 
+    def multiply_adds(self, input_shape):
+        """Products that the forward pass of one input adds up, as the formula has them."""
+        return 0
+
+    def unread_pixels(self, input_shape):
+        """Number of pixels of one input that no window reads, and of all."""
+        return 0, 0
+
     def initialize(self, rng, input_shape, before_relu=False):
         """Fill ``parameters`` from ``rng``, and ``states``; ``before_relu``: a ReLU follows the layer."""
 

@@ -128,6 +128,9 @@ class Residual(_Branches):
         super().__init__([body, shortcut], **common)
         self.activation = activation
 
+    def branch_names(self):
+        return ["body", "shortcut"]
+
     body = property(lambda self: self.stacks[0].layers, doc="The layers of the body.")
     shortcut = property(lambda self: self.stacks[1].layers or None, doc="The layers of the shortcut, or None.")
 
@@ -177,6 +180,9 @@ class Concatenate(_Branches):
             raise ValueError("Concatenate needs at least one branch")
         self.axis = None if axis is None else integer(axis, "axis")
         super().__init__([layer_list(branch, "branches") for branch in branches], **common)
+
+    def branch_names(self):
+        return [f"branch {number}" for number in range(1, len(self.stacks) + 1)]
 
     branches = property(lambda self: [stack.layers for stack in self.stacks], doc="The layers of each branch.")
 

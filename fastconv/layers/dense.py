@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The fully connected layer."""
 
+import math
+
 from fastconv import ops
 from fastconv.arguments import boolean, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
@@ -42,6 +44,9 @@ class Dense(Layer):
         if self.bias:
             shapes["bias"] = (self.units,)
         return shapes
+
+    def multiply_adds(self, input_shape):
+        return math.prod(input_shape) * self.units
 
     def initialize(self, rng, input_shape, before_relu=False):
         weight, bias = self.parameters["weight"], self.parameters.get("bias")

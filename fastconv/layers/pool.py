@@ -6,6 +6,7 @@ import numpy as np
 from fastconv import ops
 from fastconv.arguments import boolean, integer_pair, keras_names, positive_integer
 from fastconv.layers.base import Layer
+from fastconv.layers.windows import unread_pixels
 
 INDEX = np.dtype(np.int64)
 
@@ -26,6 +27,12 @@ class _Pooling(Layer):
         dilation = getattr(self, "dilation", 1)
         shape = ops.pool2d_output_shape((1, *input_shape), dilation=dilation, **self._window())
         return shape[1:]
+
+    def unread_pixels(self, input_shape):
+        output_shape, dilation = self.output_shape(input_shape), getattr(self, "dilation", 1)
+        axes = slice(1, None) if self.layout == "NCHW" else slice(None, -1)
+        window = self.kernel_size, self.stride, self.padding, dilation
+        return unread_pixels(input_shape[axes], output_shape[axes], *window)
 
     def _window(self):
         return {

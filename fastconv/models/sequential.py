@@ -185,8 +185,9 @@ class Sequential(Trainable):
         )
 
     def summary(self, print_fn=print):
-        """Print the layers with the shapes of their results and their parameter counts."""
-        print_fn(summary_table(self.layers, self.input_shape, self._shapes))
+        """Print the layers, those within others too: shapes and memory of their results, numbers of parameters and of
+        multiply-adds, all for one input, and the pixels that no window of a convolution or pooling reads."""
+        print_fn(summary_table(self._stack, self.input_shape, self.dtype.itemsize))
 
     # Passes
 
