@@ -58,7 +58,7 @@ class Stack:
     # Passes
 
     def forward(self, x, training=False, logits=False):
-        """The last layer's result; with ``logits`` what it computes before its softmax."""
+        """The last layer's result; with ``logits`` what it computes before its activation."""
         for layer in self.layers[:-1]:
             x = layer.forward(x, training)
         last = self.layers[-1]
