@@ -11,7 +11,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_status:
         FC_OK, FC_NO_MEMORY, FC_INTERRUPTED, FC_BAD_SIZE, FC_BAD_STRIDE, FC_BAD_DILATION, FC_BAD_PADDING
         FC_BAD_GROUPS, FC_EMPTY_OUTPUT, FC_EMPTY_WINDOW, FC_TOO_LARGE, FC_BAD_INDEX, FC_BAD_DTYPE, FC_BAD_ALGORITHM
-        FC_BAD_PACKED
+        FC_BAD_PACKED, FC_BAD_OUTPUT_PADDING, FC_SHORT_KERNEL
     ctypedef enum fc_dtype:
         FC_FLOAT32, FC_FLOAT64, FC_FLOAT16, FC_UINT8, FC_INT8, FC_INT16
     ctypedef enum fc_padding:
@@ -77,6 +77,10 @@ cdef extern from "fastconv.h" nogil:
                                        const fc_array *grad_x, const fc_options *options)
     fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                         const fc_array *grad_weight, const fc_options *options)
+    fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
+                                          int64_t output_padding_w)
+    fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                                  const fc_array *y, const fc_options *options)
     size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options)
     fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
                              const fc_options *options, void *packed)
@@ -126,3 +130,8 @@ cdef fc_status conv2d_backward_input_nogil(const fc_conv2d *g, const fc_array *g
                                      const fc_array *grad_x, const fc_options *options) noexcept nogil
 cdef fc_status conv2d_backward_weight_nogil(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                       const fc_array *grad_weight, const fc_options *options) noexcept nogil
+cdef fc_status conv_transpose2d_resolve_nogil(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
+                                              int64_t output_padding_w) noexcept nogil
+cdef fc_status conv_transpose2d_nogil(const fc_conv2d *g, const fc_array *x, const fc_array *weight,
+                                      const fc_array *bias, const fc_array *y,
+                                      const fc_options *options) noexcept nogil

@@ -153,30 +153,24 @@ class Trainable:
         self._require_thawed()
         x = self._input(x, self._workspace)
         logits = self._has_fused_softmax()
-        with self._workspace_lent() as first:
+        with self._workspace_lent():
             predictions = self._forward(x, True, logits)
             gradient = self._workspace.gradient(predictions.shape, predictions.dtype)
             loss, gradient = self.loss.value_and_gradient(predictions, y, gradient)
             if math.isfinite(loss):
-                self._backward(gradient, logits, first)
+                self._stack.backward(gradient, logits)
                 self.optimizer.step(self._parameters, self._gradients)
         return loss, predictions
 
     @contextlib.contextmanager
     def _workspace_lent(self):
-        """Lend the workspace to the layers. Yields the index of the first layer that learns; what
-        lies before it, and the gradient of its input, need not be computed."""
-        first = next((index for index, layer in enumerate(self.layers) if layer.parameters), len(self.layers))
+        """Lend the workspace to the layers; nobody needs the gradient of the model's input."""
         self._workspace.start()
-        for index, layer in enumerate(self.layers):
-            layer.workspace = self._workspace
-            layer.needs_input_gradient = index > first
+        self._stack.lend(self._workspace, needs_input_gradient=False)
         try:
-            yield first
+            yield
         finally:
-            for layer in self.layers:
-                layer.workspace = None
-                layer.needs_input_gradient = True
+            self._stack.lend(None, needs_input_gradient=True)
 
     def _evaluate(self, x, y, batch_size):
         means = Means()

@@ -98,7 +98,9 @@ def activation_gradient(layer, grad_y, y):
     activation = layer.activation
     if activation is None:
         return grad_y
-    out = grad_y if layer.workspace is not None else np.empty(y.shape, y.dtype)
+    out = layer.gradient_place(grad_y)
+    if out is None:
+        out = np.empty(y.shape, y.dtype)
     if activation != "softmax" and _core.activation_backward(activation, grad_y, y, out):
         return out
     return BACKWARD[activation](grad_y, y, out=out)  # arrays that are no adjacent numbers of one type
@@ -182,5 +184,4 @@ class Dropout(Layer):
         return self.rng.random(out=out, dtype=x.dtype)
 
     def backward(self, grad_y):
-        out = grad_y if self.workspace is not None else None
-        return np.multiply(grad_y, self._scale, out=out)
+        return np.multiply(grad_y, self._scale, out=self.gradient_place(grad_y))

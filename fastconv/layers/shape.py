@@ -53,5 +53,4 @@ class Rescaling(Layer):
         return y
 
     def backward(self, grad_y):
-        out = grad_y if self.workspace is not None else None
-        return np.multiply(grad_y, self.scale, out=out)
+        return np.multiply(grad_y, self.scale, out=self.gradient_place(grad_y))

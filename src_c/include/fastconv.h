@@ -37,7 +37,9 @@ typedef enum fc_status {
     FC_BAD_INDEX,       /* a pooling index outside the image */
     FC_BAD_DTYPE,       /* an element type that this argument cannot have */
     FC_BAD_ALGORITHM,   /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
-    FC_BAD_PACKED       /* the weights were packed for another problem or instruction set */
+    FC_BAD_PACKED,         /* the weights were packed for another problem or instruction set */
+    FC_BAD_OUTPUT_PADDING, /* negative, not below stride or dilation, or beside "same" */
+    FC_SHORT_KERNEL        /* "same" of a transposed convolution: the stride is longer than the dilated kernel */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
@@ -92,7 +94,7 @@ typedef enum fc_precision { FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM } fc_preci
 
 /* All zero (or a NULL pointer to it) is the default. */
 typedef struct fc_options {
-    fc_activation activation; /* forward only */
+    fc_activation activation; /* of forward functions only */
     fc_algorithm algorithm;
     fc_precision precision; /* float32: below FC_STRICT subnormal numbers are flushed to zero */
 } fc_options;
@@ -169,8 +171,19 @@ fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options);
 
-/* Weights that many calls of fc_conv2d_forward or fc_conv2d_backward_input use can be packed once: set weight->packed
- * to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
+/* Transposed convolution: y = activation(bias[c] + what fc_conv2d_backward_input makes of grad_y = x). `g` is the
+ * convolution that is transposed, so that x has its p, q, k and y its h, w, c; bias (c), may be NULL. x may have any
+ * type, as the image of fc_conv2d_forward. Its gradients, with the same `g`: of x fc_conv2d_forward of dL/dy, of the weights
+ * fc_conv2d_backward_weight with grad_y = x and x = dL/dy.
+ * The resolver takes n, p, q, k, c, filters, strides, dilations and groups, checks them and fills in paddings, h and w:
+ * (p - 1)*stride + dilation*(r - 1) + 1 - padding + output_padding, or p*stride for FC_PAD_SAME and FC_PAD_SAME_LOWER. */
+fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
+                                      int64_t output_padding_w);
+fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *y, const fc_options *options);
+
+/* Weights that many calls of fc_conv2d_forward, or of fc_conv2d_backward_input and fc_conv_transpose2d, use can be
+ * packed once: set weight->packed to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
  * the same bits. The array stays with its block, unchanged: some calls read it instead. Many threads may read a block.
  * It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call with
  * other filters, groups, operation, type of arithmetic or instruction set (going backward also with other taps for a

@@ -62,7 +62,7 @@ static void run_for_explanation(const fc_conv2d_algorithm *a, const fc_conv2d *g
                                 const fc_array *x, const fc_array *weight, const fc_array *bias, const fc_array *y,
                                 fc_activation activation) {
     if (operation == FC_FORWARD) a->forward(g, x, weight, bias, y, activation);
-    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, x);
+    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, NULL, x, FC_NONE);
     else a->backward_weight(g, y, x, weight);
 }
 
@@ -131,14 +131,25 @@ fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_arra
     return leave(c, c.algorithm->forward(g, x, &weights, bias, y, activation));
 }
 
-fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                   const fc_array *grad_x, const fc_options *options) {
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
+                                const fc_array *grad_x, fc_activation activation, const fc_options *options) {
     if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
+    if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
     fc_array weights;
     if (fc_open_packed(g, FC_BACKWARD_INPUT, grad_x->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
     const call c = enter(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
     if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
-    return leave(c, c.algorithm->backward_input(g, grad_y, &weights, grad_x));
+    return leave(c, c.algorithm->backward_input(g, grad_y, &weights, bias, grad_x, activation));
+}
+
+fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                   const fc_array *grad_x, const fc_options *options) {
+    return backward_input(g, grad_y, weight, NULL, grad_x, FC_NONE, options);
+}
+
+fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *y, const fc_options *options) {
+    return backward_input(g, x, weight, bias, y, options == NULL ? FC_NONE : options->activation, options);
 }
 
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,

@@ -70,8 +70,9 @@ static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
         return fc_split_run(&d, parts);                                                                                \
     }                                                                                                                  \
     static fc_status backward_input_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,        \
-                                            const fc_array *grad_x) {                                                  \
-        return fc_backward_input_by(run_##parts, g, grad_y, weight, grad_x);                                           \
+                                            const fc_array *bias, const fc_array *grad_x,                              \
+                                            fc_activation activation) {                                                \
+        return fc_backward_input_by(run_##parts, g, grad_y, weight, bias, grad_x, activation);                         \
     }                                                                                                                  \
     static fc_status backward_weight_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,            \
                                              const fc_array *grad_weight) {                                            \

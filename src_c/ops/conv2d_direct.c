@@ -37,7 +37,6 @@ typedef struct plan {
     int never_pack;                        /* ... or all weights are read where they lie */
     fc_row_blocks blocks;
     int64_t panels_per_block, filter_blocks;
-    int64_t stride_of_blocks; /* from a worker's block to its next, if all workers are as fast */
     char *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
     /* scratch memory, in bytes from its start */
     char *scratch;
@@ -177,7 +176,6 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->never_pack = few_blocks && weights_readable(pl);
     pl->pack_late = few_blocks && d->weight.packed == NULL;
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
-    pl->stride_of_blocks = threads;
     split_filters(pl, threads);
     return threads;
 }
@@ -323,7 +321,7 @@ static fc_region next_input(const task *t, int64_t pass_index) {
     const int same_block = pass_index + 1 < pass_count(pl);
     const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : pl->stride_of_blocks);
+    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : 1);
     if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
         return (fc_region){0};
     const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);

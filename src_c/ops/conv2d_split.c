@@ -39,7 +39,6 @@ typedef struct plan {
     int64_t panels, panels_per_block, filter_blocks;
     int direct_y;  /* results are added up in y itself */
     int pack_late; /* a panel of weights is packed by the task that uses it */
-    int64_t stride_of_blocks; /* from a worker's block to its next, if all workers are as fast */
     fc_row_blocks blocks;
     /* scratch memory, in bytes from its start */
     char *scratch;
@@ -198,7 +197,6 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     split_pixels(pl);
     pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
     const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
-    pl->stride_of_blocks = threads;
     split_filters(pl, threads);
     return threads;
 }
@@ -357,7 +355,7 @@ static fc_region next_input(const task *t, int64_t pass_index) {
     const int same_block = pass_index + 1 < pass_count(pl);
     const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : pl->stride_of_blocks);
+    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : 1);
     if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
         return (fc_region){0};
     const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);
