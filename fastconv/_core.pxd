@@ -94,6 +94,7 @@ cdef extern from "fastconv.h" nogil:
 
     fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                      const void *y, void *grad_x)
+    fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y)
     fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits,
                                const int64_t *labels, void *grad, double *loss)
     fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,

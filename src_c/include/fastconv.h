@@ -211,6 +211,9 @@ fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                  const void *y, void *grad_x);
 
+/* y = activation(a + b), of FC_NONE, FC_RELU and FC_LEAKY_RELU; y may be a or b. */
+fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y);
+
 /* loss = mean over the rows of -log(softmax(logits))[label]; grad = its gradient. A label outside the classes:
  * FC_BAD_INDEX, before anything is written. */
 fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits, const int64_t *labels,
