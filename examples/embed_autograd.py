@@ -2,8 +2,9 @@
 """fastconv's convolution inside the `autograd` package, which differentiates any formula written in NumPy.
 
 One learns: what it takes to give a function to an automatic differentiation library: its gradients, registered once.
-Then a filter is found by gradient descent: the one that turns a photograph into its edges. Needs `pip install autograd`.
-"""
+One learns: what it takes to give a function to an automatic differentiation library: its gradients, registered once.
+Then a filter is found by gradient descent: the one that turns a photograph into its edges. It needs
+`pip install autograd`.
 
 from pathlib import Path
 
