@@ -93,7 +93,7 @@ fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_ar
         } else if (g->n > 0 && fc_explaining() == NULL) {
             const double numbers = (double)g->n * (double)d.window.p * (double)d.window.q * (double)g->c;
             const int64_t rows = g->n * d.window.p;
-            status = fc_parallel_for(rows, fc_threads_for(rows, numbers), zero_row, &d);
+            status = fc_parallel_for(rows, fc_threads_for(rows, FC_NUMBER_WORK * numbers), zero_row, &d);
         }
     }
     return status;

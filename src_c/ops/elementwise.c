@@ -10,10 +10,7 @@
 #include "../isa/dispatch.h"
 #include "blocking.h"
 
-enum {
-    TASK_NUMBERS = 1 << 15, /* 128 KiB an array */
-    NUMBER_WORK = 8         /* multiply-adds that a number moved is worth: two threads from 75 000 numbers on */
-};
+enum { TASK_NUMBERS = 1 << 15 }; /* 128 KiB an array */
 
 typedef struct job {
     const fc_kernels *kernels;
@@ -36,7 +33,7 @@ static void run_task(void *context, int64_t index, int worker) {
 static fc_status run_all(job *j) {
     const int64_t tasks = fc_ceil_div(j->count, TASK_NUMBERS);
     if (tasks == 0) return FC_OK;
-    return fc_parallel_for(tasks, fc_threads_for(tasks, NUMBER_WORK * (double)j->count), run_task, j);
+    return fc_parallel_for(tasks, fc_threads_for(tasks, FC_NUMBER_WORK * (double)j->count), run_task, j);
 }
 
 static void run_activation(const job *j, int64_t at, int64_t count) {
