@@ -3,16 +3,18 @@
 
 from fastconv.layers.activation import Activation, Dropout, ReLU, Softmax
 from fastconv.layers.base import Layer
+from fastconv.layers.containers import Concatenate, Residual
 from fastconv.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
 from fastconv.layers.dense import Dense
 from fastconv.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 from fastconv.layers.separable import SeparableConv2D
-from fastconv.layers.shape import Flatten, Rescaling
+from fastconv.layers.shape import Flatten, Rescaling, Reshape
 from fastconv.layers.transposed import Conv1DTranspose, Conv2DTranspose, UpSampling2D, ZeroPadding2D
 
 BUILT_IN = (
     Activation,
     AveragePooling2D,
+    Concatenate,
     Conv1D,
     Conv1DTranspose,
     Conv2D,
@@ -25,6 +27,8 @@ BUILT_IN = (
     MaxPooling2D,
     ReLU,
     Rescaling,
+    Reshape,
+    Residual,
     SeparableConv2D,
     Softmax,
     UpSampling2D,

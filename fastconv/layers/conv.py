@@ -10,6 +10,7 @@ from fastconv.arguments import boolean, integer_tuple, keras_names, one_of, posi
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import FUSED, RELU_LIKE, activation_gradient, activation_name
 from fastconv.layers.base import Layer
+from fastconv.layers.windows import unread_pixels
 
 
 class Operation(NamedTuple):
@@ -62,6 +63,19 @@ class Convolution(Layer):
         if self.bias:
             shapes["bias"] = (self.filters_and_groups(channels)[0],)
         return shapes
+
+    def multiply_adds(self, input_shape):
+        pixels = self._pixels(self.output_shape(input_shape))
+        return math.prod(pixels) * math.prod(self._weight_shape(self._channels(input_shape)))
+
+    def unread_pixels(self, input_shape):
+        if self.padding_mode != "constant":  # the border repeats pixels
+            return super().unread_pixels(input_shape)
+        pixels, outputs = (self._pixels(shape) for shape in (input_shape, self.output_shape(input_shape)))
+        return unread_pixels(pixels, outputs, self.kernel_size, self.stride, self.padding, self.dilation)
+
+    def _pixels(self, shape):
+        return shape[1:] if self.layout == "NCHW" else shape[:-1]
 
     def initialize(self, rng, input_shape, before_relu=False):
         weight = self.parameters["weight"]

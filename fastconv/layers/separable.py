@@ -62,6 +62,10 @@ class SeparableConv2D(Layer):
         shapes = dict(zip(("depthwise_kernel", "pointwise_kernel"), shapes, strict=True))
         return shapes | {"bias": (self.filters,)} if self.bias else shapes
 
+    def multiply_adds(self, input_shape):
+        _, middle_shape, _ = self.plan((1, *input_shape))
+        return math.prod(middle_shape) * (math.prod(self.kernel_size) + self.filters)
+
     def initialize(self, rng, input_shape, before_relu=False):
         taps, middle = math.prod(self.kernel_size), self._channels(input_shape) * self.depth_multiplier
         kernels = [self.parameters[name] for name in ("depthwise_kernel", "pointwise_kernel")]

@@ -49,6 +49,12 @@ class Conv2DTranspose(Convolution):
     def filters_and_groups(self, channels):
         return grouped_filters(self, channels)
 
+    def multiply_adds(self, input_shape):
+        return math.prod(self._pixels(input_shape)) * math.prod(self._weight_shape(self._channels(input_shape)))
+
+    def unread_pixels(self, input_shape):
+        return Layer.unread_pixels(self, input_shape)  # all are read
+
     def _weight_shape(self, channels):
         filters, groups = self.filters_and_groups(channels)
         if self.layout == "NCHW":
