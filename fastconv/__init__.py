@@ -21,6 +21,9 @@ from fastconv.ops import (
     ConvTranspose2dGradients,
     ConvTranspose3dGradients,
     LinearGradients,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool1d_backward,
     avg_pool2d,
@@ -71,6 +74,8 @@ from fastconv.ops import (
     max_pool2d_backward,
     max_pool3d,
     max_pool3d_backward,
+    max_unpool2d,
+    max_unpool2d_backward,
     pack_weights,
     pool1d_output_shape,
     pool2d_output_shape,
@@ -94,6 +99,11 @@ from fastconv.runtime import (
 _LATE = ("datasets", "layers", "losses", "models", "optimizers", "plot")
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d",
+    "max_unpool2d",
+    "max_unpool2d_backward",
     "avg_pool1d",
     "avg_pool1d_backward",
     "global_avg_pool1d",

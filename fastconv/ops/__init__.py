@@ -68,6 +68,13 @@ from fastconv.ops.pooling import (
     max_pool2d_backward,
     pool2d_output_shape,
 )
+from fastconv.ops.pooling_adaptive import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    adaptive_max_pool2d,
+    max_unpool2d,
+    max_unpool2d_backward,
+)
 from fastconv.ops.pooling_sequences import (
     avg_pool1d,
     avg_pool1d_backward,
