@@ -117,12 +117,20 @@ cdef extern from "fastconv.h" nogil:
 
     fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                      const void *y, void *grad_x)
+    fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y)
     fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits,
                                const int64_t *labels, void *grad, double *loss)
+    ctypedef struct fc_clip:
+        double factor, limit
     fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
-                          double rate, double momentum, double decay, int nesterov, double least)
+                          double rate, double momentum, double decay, int nesterov, double least, const fc_clip *clip)
     fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
-                           double scale, double beta1, double beta2, double epsilon, double least)
+                           double scale, double beta1, double beta2, double epsilon, double decay, double keep,
+                           double least, const fc_clip *clip)
+    fc_status fc_rmsprop_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *squares,
+                              void *velocity, double scale, double alpha, double epsilon, double momentum,
+                              double decay, double least, const fc_clip *clip)
+    fc_status fc_square_sum(fc_dtype dtype, int64_t count, const void *x, double *sum)
 
     void fc_set_num_threads(int threads)
     void fc_set_thread_num_threads(int threads)

@@ -168,8 +168,8 @@ typedef struct fc_explanation {
     int threads;                 /* worth waking */
 } fc_explanation;
 
-/* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has those.
- * Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
+/* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has
+ * those. Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
  * FC_BAD_ALGORITHM: the algorithm named cannot do the problem; the reason is told. */
 fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
                             const fc_array *bias, const fc_array *y, const fc_options *options,
@@ -250,20 +250,40 @@ fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                  const void *y, void *grad_x);
 
+/* y = activation(a + b), of FC_NONE, FC_RELU and FC_LEAKY_RELU; y may be a or b. */
+fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y);
+
 /* loss = mean over the rows of -log(softmax(logits))[label]; grad = its gradient. A label outside the classes:
  * FC_BAD_INDEX, before anything is written. */
 fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits, const int64_t *labels,
                            void *grad, double *loss);
 
+/* How an update reads gradients: multiplied with `factor`, then brought into -limit .. limit. A factor of 1 and a limit
+ * of 0 change nothing, nor does NULL in place of an fc_clip. */
+typedef struct fc_clip {
+    double factor, limit;
+} fc_clip;
+
 /* g = gradients + decay*parameters; v = momentum*v + g; g = v, or with nesterov g + momentum*v; parameters -= rate*g.
  * velocity may be NULL: no momentum. `least`: smaller velocities are set to zero first, so that none ends among the
  * subnormal numbers. */
 fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
-                      double rate, double momentum, double decay, int nesterov, double least);
+                      double rate, double momentum, double decay, int nesterov, double least, const fc_clip *clip);
 
-/* m = beta1*m + g; v = beta2*v + g*g; parameters -= scale * m / (sqrt(v) + epsilon); `least` as above, for m. */
+/* g = gradients + decay*parameters; m = beta1*m + g; v = beta2*v + g*g;
+ * parameters = keep*parameters - scale * m / (sqrt(v) + epsilon); `least` as above, for m. */
 fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
-                       double scale, double beta1, double beta2, double epsilon, double least);
+                       double scale, double beta1, double beta2, double epsilon, double decay, double keep,
+                       double least, const fc_clip *clip);
+
+/* g = gradients + decay*parameters; s = alpha*s + g*g; v = momentum*v + g / (sqrt(s) + epsilon); parameters -= scale*v.
+ * velocity may be NULL: no momentum. `least` as above, for both. */
+fc_status fc_rmsprop_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *squares,
+                          void *velocity, double scale, double alpha, double epsilon, double momentum, double decay,
+                          double least, const fc_clip *clip);
+
+/* sum = the sum of the squares, in an order that depends on `count` alone; infinite where one is too large. */
+fc_status fc_square_sum(fc_dtype dtype, int64_t count, const void *x, double *sum);
 
 /* Threads. 0 stands for "no choice made": min(CPUs this process may use, container quota). */
 void fc_set_num_threads(int threads);       /* whole process */

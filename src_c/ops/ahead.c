@@ -38,6 +38,18 @@ fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *b
     return region;
 }
 
+fc_region fc_next_input(const fc_walk *walk, int64_t group, int64_t block, int64_t pass) {
+    const fc_passes *passes = walk->passes;
+    const int same_block = pass + 1 < passes->channel_blocks;
+    if (passes->row_blocks > 1 || (!same_block && walk->filter_blocks > 1)) return (fc_region){0};
+    if (!same_block) block++;
+    if (block >= walk->blocks->row_blocks * walk->blocks->column_blocks) return (fc_region){0};
+    const int64_t c = same_block ? (pass + 1) * passes->channels : 0, channels = FC_MIN(passes->channels, walk->c - c);
+    const fc_block b = fc_block_at(walk->blocks, walk->window, walk->total_rows, block);
+    const fc_reader reader = {.array = *walk->x};
+    return fc_region_of(walk->window, &reader, &b, group * walk->c + c, channels);
+}
+
 fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, int64_t s, int64_t c, int64_t channels,
                                int64_t k, int64_t filters) {
     const int64_t *stride = weight->stride, size = (int64_t)fc_dtype_size(weight->dtype);

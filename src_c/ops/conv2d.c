@@ -11,7 +11,8 @@ static const fc_conv2d_algorithm *const algorithms[] = {
     &fc_winograd_algorithm,  &fc_few_filters_algorithm, &fc_direct_algorithm, &fc_reference_algorithm};
 
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
-_Static_assert(ALGORITHMS <= 1 + sizeof((fc_explanation *)0)->others / sizeof(fc_verdict), "an explanation has room for all");
+_Static_assert(ALGORITHMS <= 1 + sizeof((fc_explanation *)0)->others / sizeof(fc_verdict),
+               "an explanation has room for all");
 
 const fc_conv2d_algorithm *fc_choose(const fc_conv2d_algorithm *const *list, int count, const fc_problem *problem,
                                      fc_algorithm asked, const char **reason) {

@@ -7,11 +7,11 @@
  *               line 1   | 0 0 x x x x x x 0 0 |
  *
  * The pixels that tap (r, s) of channel c meets, for all outputs of the block, are then one run of memory, which begins
- * at  c*plane + r*pitch + s  and goes on over the ends of lines: outputs `pitch` apart are neighbours in the column, and
- * the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines does,
- * vectors end with lines; then the rows of the kernel that meet only the border are left out, which are half of them in
- * the gradient of the input of a 14x14 image and a 5x5 kernel. A stride cuts lines and columns into phases, l mod stride,
- * each a plane of its own, so that lanes are adjacent with any stride.
+ * at  c*plane + r*pitch + s  and goes on over the ends of lines: outputs `pitch` apart are neighbours in the column,
+ * and the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines
+ * does, vectors end with lines; then the rows of the kernel that meet only the border are left out, which are half of
+ * them in the gradient of the input of a 14x14 image and a 5x5 kernel. A stride cuts lines and columns into phases, l
+ * mod stride, each a plane of its own, so that lanes are adjacent with any stride.
  *
  *   tasks     group x image x block of output lines x block of output columns     in parallel
  *     passes    channels, or rows of a large kernel: see fc_split_reduction       always in the same order
@@ -453,7 +453,8 @@ static double use_by_places(const fc_conv2d *g, int64_t vl) {
     return (double)(g->r * g->s * c) / (double)(places.vectors * vl) * (places.interleaved ? 0.75 : 1);
 }
 
-/* The share of lanes that filters fill in the direct algorithm; a tile of one vector takes 5/8 as long as one of two. */
+/* The share of lanes that filters fill in the direct algorithm; a tile of one vector takes 5/8 as long as one of
+ * two. */
 static double use_by_filters(int64_t filters, int64_t vl) {
     const int64_t rest = filters % (2 * vl);
     return (double)filters / ((double)(filters - rest) + (double)vl * (rest == 0 ? 0 : rest > vl ? 2 : 1.25));
@@ -465,7 +466,8 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
-/* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters x1.05. */
+/* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters
+ * x1.05. */
 enum { MOST_WEIGHTS = 1 << 14 };
 
 static const char *refusal_of_weight_gradient(const fc_conv2d *g, int64_t vl) {

@@ -327,9 +327,9 @@ static const char *refusal(const fc_problem *problem) {
     return NULL;
 }
 
-/* Measured on AVX-512 against the direct algorithm, one to eight images: with 16 channels and filters x1.2 to x1.6, with
- * 64 and more about x2. Below 100 pixels an image (7x7: x0.7 to x1.4, by the number of images) the transform of the
- * weights serves too few tiles; where less than 0.6 of the tiles' area is used, the products are no fewer. */
+/* Measured on AVX-512 against the direct algorithm, one to eight images: with 16 channels and filters x1.2 to x1.6,
+ * with 64 and more about x2. Below 100 pixels an image (7x7: x0.7 to x1.4, by the number of images) the transform of
+ * the weights serves too few tiles; where less than 0.6 of the tiles' area is used, the products are no fewer. */
 enum { LEAST_CHANNELS = 16, LEAST_PIXELS = 100 };
 
 static const double LEAST_USE = 0.6;

@@ -27,7 +27,8 @@ typedef fc_status (*fc_direct_fn)(const fc_direct *problem);
 
 fc_status fc_direct_run(const fc_direct *problem);
 
-/* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they belong. */
+/* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they
+ * belong. */
 fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *doubtful);
 
 /* Products by parts (kernels/split/split.h): what fc_direct_run does, on the matrix unit. */
