@@ -15,7 +15,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from fastconv import errors, own_type
+from fastconv import borders, errors, own_type
 
 cnp.import_array()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The texts of errors: which argument, which shapes and, where it can be guessed, the remedy.
 
-Every function returns an exception for the caller to raise. Called only when something is wrong, so
+Every function returns an exception for the caller to raise, `check_out` apart. Called only when something is wrong, so
 clarity comes before speed here.
 """
 
@@ -189,6 +189,20 @@ def overlaps_itself(array):
             return True
         reach = stride * (count - 1) + reach
     return False
+
+
+def check_out(out, shape, dtype, name="out"):
+    """The checks that the kernels' own path makes of a caller's array, for results that are made in Python."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise not_an_array(name, out)
+    if out.dtype != dtype:
+        raise wrong_out_dtype(name, out.dtype, np.dtype(dtype).num)
+    if out.shape != shape:
+        raise wrong_out_shape(name, out.shape, shape)
+    if not out.flags.writeable:
+        raise read_only(name)
+    if overlaps_itself(out):
+        raise self_overlap(name)
 
 
 # ---------------------------------------------------------------- convolution

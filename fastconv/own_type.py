@@ -16,8 +16,8 @@ def max_pool2d(pool, x, kernel_size, stride, padding, dilation, ceil_mode, retur
         return _deliver(result.astype(x.dtype), _clear_of(out, "x", x))
     y_out, indices_out = errors.pair_of_results(out) if isinstance(out, tuple) else (out, None)
     y, indices = result[0].astype(x.dtype), result[1]
-    check_out(y, _clear_of(y_out, "x", x))
-    check_out(indices, _clear_of(_clear_of(indices_out, "x", x), "out[0]", y_out), "out[1]")
+    _check_out(y, _clear_of(y_out, "x", x))
+    _check_out(indices, _clear_of(_clear_of(indices_out, "x", x), "out[0]", y_out), "out[1]")
     return _deliver(y, y_out), _deliver(indices, indices_out, "out[1]")
 
 
@@ -53,25 +53,14 @@ def _as_exact_floats(x):
     return x
 
 
-def check_out(y, out, name="out"):
-    """The checks that the kernels' own path makes of a caller's array."""
-    if out is None:
-        return
-    if not isinstance(out, np.ndarray):
-        raise errors.not_an_array(name, out)
-    if out.dtype != y.dtype:
-        raise errors.wrong_out_dtype(name, out.dtype, y.dtype.num)
-    if out.shape != y.shape:
-        raise errors.wrong_out_shape(name, out.shape, y.shape)
-    if not out.flags.writeable:
-        raise errors.read_only(name)
-    if errors.overlaps_itself(out):
-        raise errors.self_overlap(name)
+def _check_out(y, out, name="out"):
+    if out is not None:
+        errors.check_out(out, y.shape, y.dtype, name)
 
 
 def _deliver(y, out, name="out"):
     """Copy a result into `out`, if one was given, after checks."""
-    check_out(y, out, name)
+    _check_out(y, out, name)
     if out is None:
         return y
     out[...] = y

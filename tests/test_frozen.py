@@ -32,6 +32,28 @@ def test_the_same_bits(layout, dtype, precision):
         assert same_bits(model.predict(x), before[0])
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_the_same_bits_of_other_convolutions(layout):
+    """Images that grow, borders that are no zeros, sequences."""
+    stacks = {
+        (6, 5, 4): [
+            layers.Conv2DTranspose(40, 4, 2, 1, "relu"),
+            layers.Conv2D(33, 3, padding=1, stride=2, padding_mode="reflect"),
+            layers.SeparableConv2D(3, 3),
+        ],
+        (30, 4): [layers.Conv1D(40, 3, 2, "causal"), layers.Conv1DTranspose(5, 3, 2, "same")],
+    }
+    for shape, stack in stacks.items():
+        shape = shape if layout == "NHWC" else (shape[-1], *shape[:-1])
+        model = models.Sequential(stack, input_shape=shape, layout=layout, seed=3)
+        x = np.random.default_rng(4).normal(size=(3, *shape)).astype(np.float32)
+        before = model.predict(x)
+        with model.frozen():
+            assert any(layer.packed is not None and layer.packed.isa for layer in model.layers)
+            assert same_bits(model.predict(x), before)
+            assert same_bits(model.predict(x[1:2]), before[1:2])
+
+
 def test_layers_keep_packed_weights():
     model = small_model()
     with model.frozen():

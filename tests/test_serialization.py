@@ -77,14 +77,29 @@ EVERY_LAYER = {
         layers.Concatenate([layers.ReLU(), [], [layers.Residual([layers.Dropout(0.2)]), layers.Conv2D(2, 1)]]),
         layers.Concatenate([[], []], axis=-3),
     ],
+    "larger": [
+        layers.ZeroPadding2D(((1, 0), (2, 3))),
+        layers.Conv2D(4, 3, padding="same", padding_mode="reflect"),
+        layers.Conv2DTranspose(6, (3, 4), (2, 1), 1, "relu", output_padding=(1, 0), groups=2),
+        layers.SeparableConv2D(5, 3, 2, "same", 2, "tanh", dilation=1),
+        layers.UpSampling2D((1, 2)),
+        layers.UpSampling2D(2, "bilinear"),
+    ],
+    "sequence": [
+        layers.Conv1D(4, 3, 2, "causal", dilation=(2,), groups=2),
+        layers.Conv1D(3, (2,), padding=((1, 0),), padding_mode="wrap", bias=False),
+        layers.Conv1DTranspose(2, 3, 2, "same"),
+    ],
 }
+SHAPES = {"sequence": (20, 4)}  # others: images
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_layer_comes_back(tmp_path, layout, dtype):
-    shape = (9, 8, 3) if layout == "NHWC" else (3, 9, 8)
-    for stack in EVERY_LAYER.values():
+    for name, stack in EVERY_LAYER.items():
+        shape = SHAPES.get(name, (9, 8, 3))
+        shape = shape if layout == "NHWC" else (shape[-1], *shape[:-1])
         fresh = copy.deepcopy(stack)
         model = models.Sequential(fresh, input_shape=shape, layout=layout, seed=1, dtype=dtype)
         model.save(tmp_path / "model.npz")

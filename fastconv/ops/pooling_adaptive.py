@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fastconv import errors, own_type
+from fastconv import errors
 from fastconv.ops.in_c import in_c
 
 
@@ -121,7 +121,7 @@ def _flattened(y, name, indices, x_shape, shape_name, layout):
 def _deliver(result, out, inputs):
     if out is None:
         return result
-    own_type.check_out(result, out)
+    errors.check_out(out, result.shape, result.dtype)
     for name, array in inputs:
         if errors.share_memory(out, array):
             raise errors.overlap(name)

@@ -9,7 +9,7 @@ last and first. The other arguments are those of the functions for images, with 
 
 import numpy as np
 
-from fastconv import errors, own_type
+from fastconv import errors
 from fastconv.ops import pooling as images
 from fastconv.ops.axes import checked_shape, is_channels_first, joined, paddings, per_axis, shape_of
 
@@ -80,7 +80,7 @@ def _target(out, shape, dtype, inputs, name="out"):
     """The array to write, C-contiguous, and the caller's, after the checks of results."""
     if out is None:
         return np.empty(shape, dtype)
-    own_type.check_out(np.broadcast_to(np.zeros((), dtype), shape), out, name)
+    errors.check_out(out, shape, dtype, name)
     for what, array in inputs:
         if isinstance(array, np.ndarray) and errors.share_memory(out, array):
             raise errors.overlap(what)
