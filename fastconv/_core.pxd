@@ -45,7 +45,9 @@ cdef extern from "fastconv.h" nogil:
         int64_t n, h, w, c, r, s, stride_h, stride_w, dilation_h, dilation_w
         int64_t pad_top, pad_bottom, pad_left, pad_right
         int ceil_mode, count_include_pad
-        int64_t divisor, p, q
+        int64_t divisor
+        int adaptive
+        int64_t p, q
     ctypedef struct fc_options:
         fc_activation activation
         fc_algorithm algorithm
@@ -78,6 +80,7 @@ cdef extern from "fastconv.h" nogil:
                                 fc_explanation *explanation)
     fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
     fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode)
+    fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g)
     fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                                 const fc_array *y, const fc_options *options)
     fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,

@@ -291,6 +291,10 @@ def bad_pooling(text, x_name, x_shape, layout, kernel_size, stride, padding, dil
     )
 
 
+def bad_adaptive_pooling(text, x_name, x_shape, layout, output_size):
+    return ValueError(f"{text}: {x_name} {x_shape} ({layout}), output_size={_short(output_size)}")
+
+
 def wrong_indices_dtype(dtype):
     return TypeError(f"indices has dtype {dtype}, but max_pool2d returns int64")
 

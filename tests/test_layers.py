@@ -12,6 +12,7 @@ from fastconv.layers.workspace import Workspace
 
 IMAGE = (5, 6, 4)  # height, width, channels
 SEQUENCE = (9, 4)  # places, channels
+VOLUME = (3, 4, 5, 2)  # depth, height, width, channels
 VECTOR = (7,)
 
 # name -> (constructor of the layer for a layout, shape of one input in NHWC)
@@ -64,6 +65,26 @@ CASES = {
         IMAGE,
     ),
     "global_average": (lambda **kw: layers.GlobalAveragePooling2D(**kw), IMAGE),
+    "conv3d": (lambda **kw: layers.Conv3D(3, (2, 3, 2), padding=1, activation="relu", **kw), VOLUME),
+    "conv3d_geometry": (
+        lambda **kw: layers.Conv3D(2, 2, (2, 1, 2), "same", bias=False, dilation=(1, 2, 1), groups=2, **kw),
+        VOLUME,
+    ),
+    "transposed_3d": (
+        lambda **kw: layers.Conv3DTranspose(2, (2, 1, 3), (2, 1, 2), groups=2, output_padding=(1, 0, 0), **kw),
+        (2, 2, 3, 4),
+    ),
+    "max_pooling_1d": (lambda **kw: layers.MaxPooling1D(3, 2, 1, **kw), SEQUENCE),
+    "max_pooling_3d": (lambda **kw: layers.MaxPooling3D(2, (1, 2, 2), "same", **kw), VOLUME),
+    "average_pooling_1d": (lambda **kw: layers.AveragePooling1D(2, **kw), SEQUENCE),
+    "average_pooling_3d": (lambda **kw: layers.AveragePooling3D((2, 3, 2), 1, (1, 0, 0), **kw), VOLUME),
+    "global_average_1d": (lambda **kw: layers.GlobalAveragePooling1D(**kw), SEQUENCE),
+    "global_average_3d": (lambda **kw: layers.GlobalAveragePooling3D(**kw), VOLUME),
+    "global_max": (lambda **kw: layers.GlobalMaxPooling2D(**kw), IMAGE),
+    "global_max_1d": (lambda **kw: layers.GlobalMaxPooling1D(**kw), SEQUENCE),
+    "global_max_3d": (lambda **kw: layers.GlobalMaxPooling3D(**kw), VOLUME),
+    "adaptive_average": (lambda **kw: layers.AdaptiveAveragePooling2D((3, None), **kw), IMAGE),
+    "adaptive_max": (lambda **kw: layers.AdaptiveMaxPooling2D((3, 4), **kw), IMAGE),
     "flatten": (lambda **kw: layers.Flatten(**kw), IMAGE),
     "dense": (lambda **kw: layers.Dense(5, **kw), VECTOR),
     "dense_no_bias_relu": (lambda **kw: layers.Dense(5, "relu", bias=False, **kw), VECTOR),
@@ -113,7 +134,7 @@ CASES = {
 def make(case, layout="NHWC", dtype=np.float64, batch=2):
     """The layer of a case with its parameters, and an input."""
     constructor, shape = CASES[case]
-    if (len(shape) == 3 or shape is SEQUENCE) and layout == "NCHW":
+    if (len(shape) >= 3 or shape is SEQUENCE) and layout == "NCHW":
         shape = (shape[-1], *shape[:-1])
     layer = constructor(layout=layout)
     layer.name = case

@@ -89,9 +89,27 @@ EVERY_LAYER = {
         layers.Conv1D(4, 3, 2, "causal", dilation=(2,), groups=2),
         layers.Conv1D(3, (2,), padding=((1, 0),), padding_mode="wrap", bias=False),
         layers.Conv1DTranspose(2, 3, 2, "same"),
+        layers.MaxPooling1D(3, 2, ((1, 0),), dilation=(1,)),
+        layers.AveragePooling1D(2, 1, ceil_mode=True),
+        layers.GlobalMaxPooling1D(),
+    ],
+    "short sequence": [layers.GlobalAveragePooling1D()],
+    "volume": [
+        layers.Conv3D(4, (3, 2, 1), 1, ((1, 0), (1, 1), (0, 2)), "relu", dilation=(1, 2, 1)),
+        layers.Conv3DTranspose(6, 3, (2, 1, 1), 1, groups=2, output_padding=(1, 0, 0)),
+        layers.MaxPooling3D((2, 1, 2), padding="same"),
+        layers.AveragePooling3D(2, 1, divisor_override=5),
+        layers.GlobalMaxPooling3D(),
+    ],
+    "small volume": [layers.GlobalAveragePooling3D()],
+    "any size": [
+        layers.AdaptiveAveragePooling2D((None, 7)),
+        layers.AdaptiveMaxPooling2D(4),
+        layers.GlobalMaxPooling2D(),
     ],
 }
-SHAPES = {"sequence": (20, 4)}  # others: images
+VOLUME = (4, 5, 6, 2)
+SHAPES = {"sequence": (20, 4), "short sequence": (7, 4), "volume": VOLUME, "small volume": VOLUME}  # others: images
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])

@@ -72,6 +72,31 @@ from fastconv.ops.pooling import (
     max_pool2d_backward,
     pool2d_output_shape,
 )
+from fastconv.ops.pooling_adaptive import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    adaptive_max_pool2d,
+    max_unpool2d,
+    max_unpool2d_backward,
+)
+from fastconv.ops.pooling_sequences import (
+    avg_pool1d,
+    avg_pool1d_backward,
+    global_avg_pool1d,
+    global_max_pool1d,
+    max_pool1d,
+    max_pool1d_backward,
+    pool1d_output_shape,
+)
+from fastconv.ops.pooling_volumes import (
+    avg_pool3d,
+    avg_pool3d_backward,
+    global_avg_pool3d,
+    global_max_pool3d,
+    max_pool3d,
+    max_pool3d_backward,
+    pool3d_output_shape,
+)
 from fastconv.ops.three_dimensions import (
     Conv3dGradients,
     ConvTranspose3dGradients,

@@ -103,6 +103,8 @@ typedef struct fc_pool2d {
     int ceil_mode;         /* round the output size up; a last window must start inside image or top/left padding */
     int count_include_pad; /* average: padding counts in the divisor */
     int64_t divisor;       /* average: divide by this instead when positive */
+    int adaptive;          /* written by the resolvers: window i of an axis begins at floor(i*h / p) and ends before
+                              ceil((i + 1)*h / p), whatever is said above */
     int64_t p, q;
 } fc_pool2d;
 
@@ -176,6 +178,8 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
 /* Check a problem and fill in paddings and output size. Call it before every other function. */
 fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode);
 fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode);
+/* For p x q windows that share the image as evenly as they can: takes n, h, w, c, p, q and writes all others. */
+fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g);
 
 /* y[n,p,q,k] = activation(bias[k] + sum x[n, p*stride_h - pad_top + r*dilation_h, ..., c] * weight[r,s,c,k]).
  * Shapes: x (n,h,w,c); weight (r,s,c/groups,k); bias (k), may be NULL; y (n,p,q,k).
