@@ -50,6 +50,7 @@ from fastconv.ops.linear import (
     linear_backward_input,
     linear_backward_weight,
 )
+from fastconv.ops.normalization import NormGradients, batch_norm, batch_norm_backward
 from fastconv.ops.pooling import (
     avg_pool2d,
     avg_pool2d_backward,

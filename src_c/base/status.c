@@ -18,6 +18,7 @@ const char *fc_status_text(fc_status status) {
         case FC_BAD_DTYPE: return "an array has an element type that it cannot have here";
         case FC_BAD_ALGORITHM: return "the algorithm named cannot do this problem";
         case FC_BAD_PACKED: return "the weights were packed for another problem or instruction set";
+        case FC_BAD_ORDER: return "neither the channels nor the pixels are adjacent in all arrays alike";
     }
     return "unknown status";
 }
