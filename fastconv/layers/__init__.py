@@ -5,16 +5,20 @@ from fastconv.layers.activation import Activation, Dropout, ReLU, Softmax
 from fastconv.layers.base import Layer
 from fastconv.layers.conv import Conv2D, DepthwiseConv2D
 from fastconv.layers.dense import Dense
+from fastconv.layers.embedding import Embedding
+from fastconv.layers.normalization import BatchNormalization
 from fastconv.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 from fastconv.layers.shape import Flatten, Rescaling
 
 BUILT_IN = (
     Activation,
     AveragePooling2D,
+    BatchNormalization,
     Conv2D,
     Dense,
     DepthwiseConv2D,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePooling2D,
     MaxPooling2D,

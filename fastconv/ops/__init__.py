@@ -42,6 +42,7 @@ from fastconv.ops.convolution import (
     conv2d_output_shape,
     pack_weights,
 )
+from fastconv.ops.embedding import embedding, embedding_backward
 from fastconv.ops.linear import (
     LinearGradients,
     linear,
