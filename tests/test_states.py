@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gradients import assert_close, central_differences
 
-from fastconv import layers, models
+from fastconv import layers, models, optimizers
 
 
 class Counter(layers.Layer):
@@ -58,8 +58,9 @@ def test_all_arrays_lie_in_one_buffer_and_the_learned_ones_first():
     assert max(learned) < min(address for name, address in addresses.items() if name not in model.gradients)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [optimizers.SGD(0.1, weight_decay=0.1), "adam"], ids=["sgd", "adam"])
 def test_no_optimiser_touches_them(optimizer):
+    """Weight decay would: their gradient is zero, should they have one."""
     model = make()
     model.compile(optimizer, "mean_squared_error")
     x = np.random.default_rng(1).normal(size=(5, 4))
