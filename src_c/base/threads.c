@@ -18,7 +18,9 @@
 #include <omp.h>
 #endif
 
+#include "compiler.h"
 #include "float_state.h"
+#include "scratch.h"
 
 /* A thread is worth waking for this many multiply-adds: about 10 microseconds of work at 60 GFLOP/s against
  * 2 to 5 microseconds for waking a thread that still spins. */
@@ -122,13 +124,26 @@ int fc_threads_for(int64_t tasks, double work) {
     return tasks < threads ? (int)tasks : threads;
 }
 
+/* Neighbouring tasks work on neighbouring memory, and the tasks of one call often read what those of the last one wrote.
+ * So each worker first does a range of its own, the same share of every loop, whose data its caches may still hold;
+ * then it helps others with theirs. Two threads, the layers of LeNet-5 on 64 images: x1.1 to x1.2 over
+ * tasks in one order. */
+enum { MOST_RANGES = 64 }; /* workers beyond share them */
+
+typedef struct range {
+    _Atomic int64_t next;
+    int64_t end;
+    char apart[FC_CACHE_LINE - 2 * sizeof(int64_t)];
+} range;
+
 typedef struct loop {
     int64_t tasks;
     fc_task_fn run;
     void *context;
     uint64_t float_state; /* of the caller: every worker computes as the caller would */
-    _Atomic int64_t next;
+    int ranges;
     atomic_int stop;
+    range *of; /* [ranges] */
 } loop;
 
 static double seconds(void) {
@@ -137,14 +152,28 @@ static double seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* The next task of this worker's range or, after its end, of the next one that has any; -1: all are taken. `at` is the
+ * range that it takes from. */
+static int64_t take_task(loop *l, int worker, int *at) {
+    for (int tried = *at - worker; tried < l->ranges; tried++) {
+        *at = worker + tried;
+        range *r = &l->of[*at % l->ranges];
+        if (atomic_load_explicit(&r->next, memory_order_relaxed) >= r->end) continue;
+        const int64_t task = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed);
+        if (task < r->end) return task;
+    }
+    return -1;
+}
+
 static void run_tasks(loop *l, int worker) {
     const fc_poll_fn poll = worker == 0 ? atomic_load(&poll_function) : NULL;
-    double polled = poll != NULL && l->tasks > 1 ? seconds() : 0;
+    double polled = poll != NULL ? seconds() : 0;
+    int at = worker;
     for (;;) {
-        const int64_t task = atomic_fetch_add_explicit(&l->next, 1, memory_order_relaxed);
-        if (task >= l->tasks || atomic_load_explicit(&l->stop, memory_order_relaxed)) return;
+        const int64_t task = take_task(l, worker, &at);
+        if (task < 0 || atomic_load_explicit(&l->stop, memory_order_relaxed)) return;
         l->run(l->context, task, worker);
-        if (poll != NULL && task + 1 < l->tasks && seconds() - polled > POLL_SECONDS) {
+        if (poll != NULL && seconds() - polled > POLL_SECONDS) {
             if (poll() != 0) atomic_store(&l->stop, 1);
             polled = seconds();
         }
@@ -165,7 +194,13 @@ fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *cont
         run(context, 0, 0);
         return FC_OK;
     }
-    loop l = {.tasks = tasks, .run = run, .context = context, .float_state = fc_float_state()};
+    range ranges[MOST_RANGES];
+    loop l = {.run = run, .context = context, .float_state = fc_float_state(), .of = ranges};
+    l.ranges = threads < MOST_RANGES ? threads : MOST_RANGES;
+    for (int i = 0; i < l.ranges; i++) {
+        atomic_init(&ranges[i].next, i * tasks / l.ranges);
+        ranges[i].end = (i + 1) * tasks / l.ranges;
+    }
 #if defined(_OPENMP)
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)

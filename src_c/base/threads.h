@@ -7,14 +7,16 @@
 
 #include "../include/fastconv.h"
 
-/* One task of a loop. worker: 0 <= worker < the number of threads asked for; no two tasks with one worker run at once. */
+/* One task of a loop. worker: 0 <= worker < the number of threads asked for; no two tasks with one worker run at
+ * once. */
 typedef void (*fc_task_fn)(void *context, int64_t task, int worker);
 
 /* How many threads are worth waking for this much work (in multiply-adds or numbers moved), at most one a task. */
 int fc_threads_for(int64_t tasks, double work);
 
-/* Run tasks 0 .. tasks-1 on up to `threads` threads; FC_OK or FC_INTERRUPTED. Tasks are handed out in order, to
- * whoever is free: a task must write only what is its own, so that results do not depend on who ran it. */
+/* Run tasks 0 .. tasks-1 on up to `threads` threads; FC_OK or FC_INTERRUPTED. Each worker has a range of
+ * neighbouring tasks, and then helps others: a task must write only what is its own, so that results do not depend on
+ * who ran it. */
 fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *context);
 
 #endif

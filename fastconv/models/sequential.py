@@ -2,25 +2,21 @@
 """Networks: ``Sequential`` is a fold over its layers, forward and back."""
 
 import contextlib
-import itertools
 import math
 import numbers
-import re
 import threading
 
 import numpy as np
 
 from fastconv import serialization
 from fastconv.arguments import positive_integer
-from fastconv.layers.activation import RELU_LIKE
-from fastconv.layers.base import Layer
+from fastconv.layers.stack import Stack, require_free
+from fastconv.models import arrays
 from fastconv.summary import summary_table
 from fastconv.training import Trainable
 
 BUILDING = threading.RLock()  # the first call of a model may come from several threads at once
-CACHE_LINE = 64  # bytes: a dense row of 256 x 256 takes half as long again with weights that begin elsewhere
 INTEGER = np.dtype(np.int64)
-LAYER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 class Sequential(Trainable):
@@ -42,14 +38,14 @@ class Sequential(Trainable):
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
         self.layout = layout
-        self.layers, self._names = [], set()
+        self._stack = Stack()
         self.input_shape = None if input_shape is None else checked_shape(input_shape)
         self._shapes = []  # of the layers' results, once the input shape is known
         self._seed = seed_sequence(seed)
         self._initialized = 0  # layers whose parameters are set
         self._parameters = self._gradients = np.empty(0, self.dtype)
         self._y_shape = None  # of the last forward pass that trains
-        self._thawed, self._frozen = None, 0  # the layers' arrays, and the blocks that hold them frozen
+        self._thawed, self._frozen = None, 0  # what freezing replaced, and the blocks that hold the model frozen
         super().__init__(self._generator(0))
         for layer in layers or ():
             self.add(layer)
@@ -61,16 +57,18 @@ class Sequential(Trainable):
 
     # Structure
 
+    @property
+    def layers(self):
+        """The layers, in the order in which they are fed."""
+        return self._stack.layers
+
     def add(self, layer):
         """Append a layer. A layer belongs to one model and stands in it once."""
-        self._require_thawed()
-        if not isinstance(layer, Layer):
-            raise TypeError(f"a model is made of layers, got {layer!r}")
-        if layer.owner is not None:
-            raise ValueError(f"layer {layer.name!r} is part of a model already: make a new one")
+        self.require_thawed()
+        require_free(layer)
         if layer.layout not in (None, self.layout):
             raise ValueError(f"the layer's layout is {layer.layout}, the model's {self.layout}")
-        name, input_shape = self._name_for(layer), self._input_shape_for(layer)
+        name, input_shape = self._stack.name_for(layer), self._input_shape_for(layer)
         layout, layer.layout = layer.layout, self.layout
         try:
             shape = None if input_shape is None else layer.output_shape(input_shape)
@@ -81,20 +79,7 @@ class Sequential(Trainable):
         if shape is not None:
             self.input_shape = input_shape if not self.layers else self.input_shape
             self._shapes.append(shape)
-        layer.name, layer.owner = name, self
-        self._names.add(name)
-        self.layers.append(layer)
-
-    def _name_for(self, layer):
-        if layer.name is None:
-            kind = snake_case(type(layer).__name__)
-            names = itertools.chain([kind], (f"{kind}_{count}" for count in itertools.count(1)))
-            return next(name for name in names if name not in self._names)
-        if not isinstance(layer.name, str) or not LAYER_NAME.fullmatch(layer.name):
-            raise ValueError(f"a layer's name is 1 to 100 letters, digits and _.-, got {layer.name!r}")
-        if layer.name in self._names:
-            raise ValueError(f"there is a layer {layer.name!r} already")
-        return layer.name
+        self._stack.append(layer, name, self)
 
     def _input_shape_for(self, layer):
         """Shape that ``layer`` is fed with as the next layer, None while it is unknown."""
@@ -124,29 +109,31 @@ class Sequential(Trainable):
             self._build_new_layers()
 
     def _build_new_layers(self):
-        new = range(self._initialized, len(self.layers))
-        empty = [index for index in new if not self.layers[index].parameters and not self.layers[index].states]
-        if not new:  # another thread has built them
+        if self._initialized == len(self.layers):  # another thread has built them
             return
+        new = [leaf for leaf in self.leaves() if leaf.key[0] >= self._initialized]
+        empty = [leaf for leaf in new if not leaf.layer.parameters and not leaf.layer.states]
         self._allocate()
-        for index in empty:
-            self._initialize(index)
+        for leaf in empty:
+            leaf.layer.initialize(self._generator(1, *leaf.key), leaf.input_shape, leaf.before_relu)
         if self.optimizer is not None:
             self.optimizer.reset()  # its state belongs to other parameters
         self._initialized = len(self.layers)
 
     def _fix_input_shape(self, input_shape):
-        shapes = [input_shape]
-        for layer in self.layers:
-            shapes.append(layer.output_shape(shapes[-1]))
-        self.input_shape, self._shapes = input_shape, shapes[1:]
+        shapes = self._stack.shapes(input_shape)
+        self.input_shape, self._shapes = input_shape, shapes
+
+    def leaves(self):
+        """The layers that hold arrays, those within others too."""
+        return list(self._stack.leaves(self.input_shape))
 
     def parameter_shapes(self):
         """Name ("conv2d/weight") to shape of all that ``parameters`` holds, which need not exist yet."""
         return {
-            f"{layer.name}/{name}": shape
-            for layer, input_shape in zip(self.layers, self._input_shapes(), strict=True)
-            for shapes in (layer.parameter_shapes(input_shape), layer.state_shapes(input_shape))
+            f"{leaf.name}/{name}": shape
+            for leaf in self.leaves()
+            for shapes in (leaf.layer.parameter_shapes(leaf.input_shape), leaf.layer.state_shapes(leaf.input_shape))
             for name, shape in shapes.items()
         }
 
@@ -156,48 +143,7 @@ class Sequential(Trainable):
         self._initialized = len(self.layers)
 
     def _allocate(self):
-        """Give all parameters and, behind them, all states one new buffer, all gradients another, each array beginning
-        with a cache line. Arrays that a layer holds keep their values, the others are zero."""
-        inputs = self._input_shapes()
-        learned = [layer.parameter_shapes(shape) for layer, shape in zip(self.layers, inputs, strict=True)]
-        kept = [layer.state_shapes(shape) for layer, shape in zip(self.layers, inputs, strict=True)]
-        for layer, *expected in zip(self.layers, learned, kept, strict=True):
-            held = [{name: array.shape for name, array in of.items()} for of in (layer.parameters, layer.states)]
-            if any(held) and held != expected:
-                raise ValueError(f"layer {layer.name!r} holds arrays {held}, here it needs {expected}")
-        size = sum(self._padded(shape) for spec in learned for shape in spec.values())
-        more = sum(self._padded(shape) for spec in kept for shape in spec.values())
-        memory = zeros_on_a_line(size + more, self.dtype)
-        self._parameters, self._gradients = memory[:size], zeros_on_a_line(size, self.dtype)
-        self._hand_out(self._parameters, learned, "parameters")
-        self._hand_out(self._gradients, learned, "gradients")
-        self._hand_out(memory[size:], kept, "states")
-
-    def _padded(self, shape):
-        """Numbers that an array of this shape takes in a buffer: whole cache lines."""
-        line = CACHE_LINE // self.dtype.itemsize
-        return -(-math.prod(shape) // line) * line
-
-    def _hand_out(self, memory, specs, kind):
-        """Make the layers' arrays of one kind views of ``memory``, to which they take their values, gradients apart."""
-        offset = 0
-        for layer, spec in zip(self.layers, specs, strict=True):
-            arrays = getattr(layer, kind)
-            for name, shape in spec.items():
-                view = memory[offset : offset + math.prod(shape)].reshape(shape)
-                offset += self._padded(shape)
-                if name in arrays and kind != "gradients":
-                    view[...] = arrays[name]
-                arrays[name] = view
-
-    def _initialize(self, index):
-        layer, following = self.layers[index], self.layers[index + 1 :][:1]
-        before_relu = any(getattr(next_, "activation", None) in RELU_LIKE for next_ in following)
-        input_shape = self._shapes[index - 1] if index else self.input_shape
-        layer.initialize(self._generator(1, index), input_shape, before_relu)
-
-    def _input_shapes(self):
-        return [self.input_shape, *self._shapes[:-1]]
+        self._parameters, self._gradients = arrays.allocate(self.leaves(), self.dtype)
 
     def __setstate__(self, state):
         """Copies and unpickled models: bring the arrays back into two buffers."""
@@ -222,20 +168,26 @@ class Sequential(Trainable):
         if self.layers and self.input_shape is not None:
             self.build()
         return {
-            f"{layer.name}/{name}": array
-            for layer in self.layers
+            f"{leaf.name}/{name}": array
+            for leaf in self._stack.leaves(None)
             for kind in kinds
-            for name, array in getattr(layer, kind).items()
+            for name, array in getattr(leaf.layer, kind).items()
         }
 
     def count_params(self):
-        """Number of learned values."""
-        self.build()
-        return sum(array.size for layer in self.layers for array in layer.parameters.values())
+        """Number of learned values; they need not exist yet."""
+        if not self.layers or self.input_shape is None:
+            self.build()  # raises
+        return sum(
+            math.prod(shape)
+            for leaf in self.leaves()
+            for shape in leaf.layer.parameter_shapes(leaf.input_shape).values()
+        )
 
     def summary(self, print_fn=print):
-        """Print the layers with the shapes of their results and their parameter counts."""
-        print_fn(summary_table(self.layers, self.input_shape, self._shapes))
+        """Print the layers, those within others too: shapes and memory of their results, numbers of parameters and of
+        multiply-adds, all for one input, and the pixels that no window of a convolution or pooling reads."""
+        print_fn(summary_table(self._stack, self.input_shape, self.dtype.itemsize))
 
     # Passes
 
@@ -247,7 +199,7 @@ class Sequential(Trainable):
         self.build()
         with BUILDING:
             if not self._frozen:
-                self._freeze()
+                self._thawed = arrays.freeze(self.leaves())
             self._frozen += 1
         try:
             yield self
@@ -255,31 +207,18 @@ class Sequential(Trainable):
             with BUILDING:
                 self._frozen -= 1
                 if not self._frozen:
-                    self._thaw()
+                    arrays.thaw(self._thawed)
+                    self._thawed = None
 
-    def _freeze(self):
-        packed = [layer.pack(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
-        copies = [
-            (read_only(layer.parameters, weight), read_only(layer.states))
-            for layer, weight in zip(self.layers, packed, strict=True)
-        ]
-        self._thawed = [(layer.parameters, layer.states) for layer in self.layers]
-        for layer, weight, (parameters, states) in zip(self.layers, packed, copies, strict=True):
-            layer.packed, layer.parameters, layer.states = weight, parameters, states
-
-    def _thaw(self):
-        for layer, (parameters, states) in zip(self.layers, self._thawed, strict=True):
-            layer.packed, layer.parameters, layer.states = None, parameters, states
-        self._thawed = None
-
-    def _require_thawed(self):
+    def require_thawed(self):
+        """Raise RuntimeError while the model is frozen."""
         if self._frozen:
             raise RuntimeError("the model is frozen: end the block `with model.frozen():` first")
 
     def forward(self, x, training=False):
         """Result for a batch ``x``; with ``training=True`` ready for ``backward``."""
         if training:
-            self._require_thawed()
+            self.require_thawed()
         return self._forward(self._input(x), training)
 
     def backward(self, grad_y):
@@ -290,7 +229,7 @@ class Sequential(Trainable):
             raise RuntimeError("backward needs a forward(x, training=True) before it")
         if grad_y.shape != self._y_shape:
             raise ValueError(f"grad_y must have the shape {self._y_shape}, got {grad_y.shape}")
-        return self._backward(grad_y)
+        return self._stack.backward(grad_y)
 
     def save(self, path):
         """Write architecture, parameters and the arguments of ``compile``, not the optimiser's
@@ -298,21 +237,10 @@ class Sequential(Trainable):
         serialization.save(self, path)
 
     def _forward(self, x, training, logits=False):
-        for layer in self.layers[:-1]:
-            x = layer.forward(x, training)
-        last = self.layers[-1]
-        y = last.logits(x, training) if logits else last.forward(x, training)
+        y = self._stack.forward(x, training, logits)
         if training:
             self._y_shape = y.shape
         return y
-
-    def _backward(self, grad, logits=False, first=0):
-        """Fold back from the last layer to the layer of index ``first``."""
-        for index in reversed(range(first, len(self.layers))):
-            layer = self.layers[index]
-            at_logits = logits and index == len(self.layers) - 1
-            grad = layer.logits_backward(grad) if at_logits else layer.backward(grad)
-        return grad
 
     def _takes_integers(self):
         return bool(self.layers) and self.layers[0].integer_input
@@ -351,15 +279,6 @@ def load(path):
     return serialization.load(path, Sequential)
 
 
-def read_only(parameters, packed=None):
-    """Copies that nobody can write; the weight is the one that ``packed`` holds, if there is one."""
-    copies = {} if packed is None else {"weight": packed.weight}
-    for name in parameters.keys() - copies.keys():
-        copies[name] = parameters[name].copy()
-        copies[name].flags.writeable = False
-    return {name: copies[name] for name in parameters}
-
-
 def seed_sequence(seed):
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**63))
@@ -377,16 +296,3 @@ def checked_shape(shape):
     if not shape:
         raise ValueError("inputs need at least one axis besides the batch")
     return tuple(positive_integer(size, "input_shape") for size in shape)
-
-
-def snake_case(name):
-    """Keras's name of a layer class: MaxPooling2D to max_pooling2d."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
-
-
-def zeros_on_a_line(size, dtype):
-    """A vector of zeros that begins with a cache line."""
-    line = CACHE_LINE // dtype.itemsize
-    buffer = np.zeros(size + line, dtype)
-    first = -buffer.ctypes.data % CACHE_LINE // dtype.itemsize
-    return buffer[first : first + size]
