@@ -135,8 +135,8 @@ def unequal_rows(grad_y_shape, x_shape):
     return ValueError(f"grad_y {grad_y_shape} and x {x_shape} do not have the same number of rows")
 
 
-def wrong_bias(shape, k):
-    return ValueError(f"bias has shape {shape}, but there are {k} filters: it must have shape ({k},)")
+def wrong_bias(shape, k, name="bias"):
+    return ValueError(f"{name} has shape {shape}, but there are {k} filters: it must have shape ({k},)")
 
 
 # ---------------------------------------------------------------- out

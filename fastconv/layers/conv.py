@@ -62,20 +62,22 @@ class _Convolution(Layer):
         before_relu = before_relu or self.activation in RELU_LIKE
         fill(weight, self.parameters.get("bias"), rng, self.init, fan_in, fan_out, before_relu)
 
-    def pack(self, input_shape):
+    def pack(self, input_shape, weight=None):
         geometry = self._geometry(self._channels(input_shape))
-        return ops.pack_weights(self.parameters["weight"], (1, *input_shape), **geometry)
+        weight = self.parameters["weight"] if weight is None else weight
+        return ops.pack_weights(weight, (1, *input_shape), **geometry)
 
     def forward(self, x, training=False, out=None):
         self.require_parameters(x)
         geometry, y_shape = self.planned(x.shape)
         if training and out is None:
             out = self.buffer("y", y_shape, x.dtype)
+        bias, activation = self.folded or (self.parameters.get("bias"), self.activation)
         y = ops.conv2d(
             x,
             self.packed or self.parameters["weight"],
-            self.parameters.get("bias"),
-            activation=self.activation,
+            bias,
+            activation=activation,
             out=out,
             **geometry,
         )
@@ -130,6 +132,7 @@ class Conv2D(_Convolution):
     ``strides``, ``use_bias`` and ``dilation_rate`` are understood.
     """
 
+    folds = True
     config_names = (
         *("filters", "kernel_size", "stride", "padding", "activation", "bias"),
         *("dilation", "groups", "init"),
@@ -166,6 +169,7 @@ class DepthwiseConv2D(_Convolution):
     """Convolution of each input channel with ``depth_multiplier`` filters of its own; the other
     arguments are those of Conv2D."""
 
+    folds = True
     config_names = (
         *("kernel_size", "stride", "padding", "depth_multiplier", "activation", "bias"),
         *("dilation", "init"),

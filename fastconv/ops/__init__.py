@@ -51,7 +51,7 @@ from fastconv.ops.linear import (
     linear_backward_input,
     linear_backward_weight,
 )
-from fastconv.ops.normalization import NormGradients, batch_norm, batch_norm_backward
+from fastconv.ops.normalization import NormGradients, batch_norm, batch_norm_backward, fold_batch_norm
 from fastconv.ops.one_dimension import (
     Conv1dGradients,
     conv1d,

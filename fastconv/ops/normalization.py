@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv import _core
+from fastconv import _core, errors
 from fastconv.ops.in_c import in_c
 
 
@@ -84,3 +84,34 @@ def batch_norm_backward(grad_y, x, weight, bias, mean, inverse_std, *, training=
             out=out,
         )
     )
+
+
+def fold_batch_norm(weight, bias, norm_weight, norm_bias, running_mean, running_var, *, epsilon=1e-5, axis=-1):
+    """Weight and bias with which a convolution or dense layer gives what `batch_norm` makes of its results:
+
+        weight * s and (bias - running_mean) * s + norm_bias, with s = norm_weight / sqrt(running_var + epsilon)
+
+    Parameters
+    ----------
+    weight : array whose axis ``axis`` counts the filters
+        The last one of (R, S, C/groups, K) and of (C, K), the first (``axis=0``) of (K, C/groups, R, S).
+    bias, norm_weight, norm_bias : (K,) or None
+    running_mean, running_var : (K,)
+
+    Returns
+    -------
+    (weight, bias) : new arrays of the dtype of weight, computed in float64
+    """
+    filters = np.shape(weight)[axis]
+    vectors = {"bias": bias, "norm_weight": norm_weight, "norm_bias": norm_bias}
+    for name, vector in (vectors | {"running_mean": running_mean, "running_var": running_var}).items():
+        if vector is not None and np.shape(vector) != (filters,):
+            raise errors.wrong_bias(np.shape(vector), filters, name)
+    scale = 1 / np.sqrt(np.asarray(running_var, np.float64) + epsilon)
+    if norm_weight is not None:
+        scale = scale * norm_weight
+    shape = [1] * np.ndim(weight)
+    shape[axis] = filters
+    folded = (0 if bias is None else bias) - np.asarray(running_mean, np.float64)
+    folded = folded * scale + (0 if norm_bias is None else norm_bias)
+    return (weight * scale.reshape(shape)).astype(weight.dtype), folded.astype(weight.dtype)
