@@ -65,7 +65,7 @@ from fastconv.runtime import (
 )
 
 # The training half of the package is loaded when it is first used: importing kernels stays quick.
-_LATE = ("datasets", "layers", "losses", "models", "optimizers")
+_LATE = ("callbacks", "datasets", "layers", "losses", "metrics", "models", "optimizers", "schedules")
 
 __all__ = [
     "Conv1dGradients",
@@ -105,6 +105,7 @@ __all__ = [
     "get_precision",
     "global_avg_pool2d",
     "global_max_pool2d",
+    "gradcheck",
     "isas",
     "linear",
     "linear_backward",
@@ -125,8 +126,10 @@ __all__ = [
 def __getattr__(name):
     if name in _LATE:
         return importlib.import_module(f"fastconv.{name}")
+    if name == "gradcheck":
+        return importlib.import_module("fastconv.gradient_check").gradcheck
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *__all__})
