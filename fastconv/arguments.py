@@ -27,7 +27,7 @@ def keras_names(**aliases):
     return decorate
 
 
-def integer(value, name, least):
+def integer(value, name, least=-math.inf):
     """``value`` as an int, at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")

@@ -137,7 +137,7 @@ def check_optimizer(model, stored):
 def generators(model):
     """Name to Generator of the order of batches and of every layer that draws numbers."""
     found = {"": model._rng}
-    for leaf in model._leaves():
+    for leaf in model.leaves():
         if hasattr(leaf.layer, "rng"):
             if leaf.layer.rng is None:  # the model was loaded from a file
                 leaf.layer.rng = np.random.default_rng()

@@ -145,7 +145,7 @@ def layer_problem(layer, x, rng):
 
 
 def leaves(layer, x):
-    return layer._leaves() if isinstance(layer, Sequential) else list(layer.leaves(x.shape[1:]))
+    return layer.leaves() if isinstance(layer, Sequential) else list(layer.leaves(x.shape[1:]))
 
 
 def owners(layer, x):

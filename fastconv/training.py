@@ -202,7 +202,7 @@ class Trainable:
 
     def _train_step(self, x, y):
         """Loss, and predictions in a buffer that the next step overwrites."""
-        self._require_thawed()
+        self.require_thawed()
         x = self._input(x, self._workspace)
         logits = self._has_fused_activation()
         with self._workspace_lent():

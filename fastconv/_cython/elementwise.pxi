@@ -36,6 +36,28 @@ def activation_backward(object activation, object grad_y, object y, object out):
     return True
 
 
+def add(object a, object b, object activation, object out):
+    """out = activation(a + b), for None, "relu" and "leaky_relu". False where the arrays do not suit; nothing is
+    written then."""
+    cdef fc_activation kind = <fc_activation>to_activation(activation)
+    cdef int number = compute_type(a)
+    cdef fc_status status
+    if number < 0 or not (is_plain(a, number) and is_plain(b, number) and is_plain(out, number)):
+        return False
+    if kind == FC_TANH or kind == FC_SIGMOID:
+        return False
+    if a.shape != b.shape or out.shape != a.shape or not cnp.PyArray_ISWRITEABLE(out):
+        return False
+    cdef int64_t count = cnp.PyArray_SIZE(a)
+    cdef const void *a_data = cnp.PyArray_DATA(a)
+    cdef const void *b_data = cnp.PyArray_DATA(b)
+    cdef void *out_data = cnp.PyArray_DATA(out)
+    with nogil:
+        status = fc_add(kind, dtype_number(number), count, a_data, b_data, out_data)
+    check(status)
+    return True
+
+
 def cross_entropy(object logits, object labels, object out):
     """The loss, its gradient in out. None where the arrays do not suit or a label is no class; nothing is written."""
     cdef int number = compute_type(logits)

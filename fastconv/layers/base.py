@@ -22,6 +22,8 @@ class Layer:
     - ``output_shape(input_shape)``: shape of one result; ValueError where the layer does not fit.
     - ``forward(x, training)``: the result. With ``training=True`` the layer keeps what its
       ``backward`` will need, until the next forward pass that trains.
+      A layer with ``takes_out`` has an argument ``out`` besides: where the result is written, which
+      may be a strided view of a larger one.
     - ``backward(grad_y)``: writes ``gradients`` and returns the gradient of ``x``, or None while
       ``needs_input_gradient`` is False (in the first layer of a model that trains).
     - ``parameters``, ``gradients``: name to array. Both are empty until the input shape is known:
@@ -38,6 +40,8 @@ class Layer:
 
     config_names = ()  # the constructor arguments that a model file stores
     owner = None  # the model or the container that the layer is part of
+    nested = ()  # those of them that hold layers, in lists
+    takes_out = False
     stacks = ()  # the layers that a container is made of
     needs_input_gradient = True
     integer_input = False  # True: x holds integers (int64), which a model hands over unconverted
@@ -62,6 +66,14 @@ class Layer:
     def state_shapes(self, input_shape):
         """Name to shape of the arrays that the layer keeps and does not learn."""
         return {}
+
+    def multiply_adds(self, input_shape):
+        """Products that the forward pass of one input adds up, as the formula has them."""
+        return 0
+
+    def unread_pixels(self, input_shape):
+        """Number of pixels of one input that no window reads, and of all."""
+        return 0, 0
 
     def initialize(self, rng, input_shape, before_relu=False):
         """Fill ``parameters`` from ``rng``, and ``states``; ``before_relu``: a ReLU follows the layer."""
@@ -145,3 +157,11 @@ class Layer:
     def __getstate__(self):
         """State for a copy: without what ``forward`` keeps for ``backward``; not frozen."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "packed"}
+
+
+def into(out, y):
+    """``y``, copied into ``out`` where that is given."""
+    if out is None:
+        return y
+    np.copyto(out, y, casting="same_kind")
+    return out

@@ -5,7 +5,7 @@ import itertools
 import re
 
 from fastconv.layers.activation import RELU_LIKE, Activation
-from fastconv.layers.base import Layer
+from fastconv.layers.base import Layer, into
 
 LAYER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
@@ -57,12 +57,17 @@ class Stack:
 
     # Passes
 
-    def forward(self, x, training=False, logits=False):
-        """The last layer's result; with ``logits`` what it computes before its activation."""
+    def forward(self, x, training=False, logits=False, out=None):
+        """The last layer's result; with ``logits`` what it computes before its activation. ``out``: an array, possibly
+        a strided view, that the result is written into."""
+        if not self.layers:
+            return into(out, x)
         for layer in self.layers[:-1]:
             x = layer.forward(x, training)
         last = self.layers[-1]
-        return last.logits(x, training) if logits else last.forward(x, training)
+        if out is not None and last.takes_out:
+            return last.forward(x, training, out=out)
+        return into(out, last.logits(x, training) if logits else last.forward(x, training))
 
     def backward(self, grad, logits=False):
         """Fold back from the last layer to the one of index ``first``."""

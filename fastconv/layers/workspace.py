@@ -17,7 +17,8 @@ class Workspace:
 
     def __init__(self):
         self._storage, self._views = {}, {}
-        self._turn, self._held = 0, []  # the number of the last gradient; what may not be overwritten
+        self._turn, self._turns = 0, 0  # the number of the last gradient, and how many have been in use
+        self._held = []  # gradients that may not be overwritten
 
     def array(self, key, shape, dtype):
         """Uninitialised array that shares memory with every earlier one of the same key."""
@@ -46,6 +47,7 @@ class Workspace:
             self._turn = next(turn for turn in itertools.count() if turn != self._turn and not self._is_held(turn))
         else:
             self._turn = 0 if self._turn else 1
+        self._turns = max(self._turns, self._turn + 1)
         return self.array(self._turn, shape, dtype)
 
     @contextlib.contextmanager
@@ -60,8 +62,9 @@ class Workspace:
 
     def read_next(self, gradient):
         """The next gradient is computed from this one, not from the last."""
-        turns = (key for key, storage in self._storage.items() if isinstance(key, int))
-        self._turn = next((turn for turn in turns if np.may_share_memory(self._storage[turn], gradient)), self._turn)
+        for turn in range(self._turns):
+            if turn in self._storage and np.may_share_memory(self._storage[turn], gradient):
+                self._turn = turn
 
     def may_overwrite(self, gradient):
         """Whether nobody holds memory of this array."""

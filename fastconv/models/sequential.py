@@ -2,6 +2,7 @@
 """Networks: ``Sequential`` is a fold over its layers, forward and back."""
 
 import contextlib
+import math
 import numbers
 import threading
 
@@ -63,7 +64,7 @@ class Sequential(Trainable):
 
     def add(self, layer):
         """Append a layer. A layer belongs to one model and stands in it once."""
-        self._require_thawed()
+        self.require_thawed()
         require_free(layer)
         if layer.layout not in (None, self.layout):
             raise ValueError(f"the layer's layout is {layer.layout}, the model's {self.layout}")
@@ -110,7 +111,7 @@ class Sequential(Trainable):
     def _build_new_layers(self):
         if self._initialized == len(self.layers):  # another thread has built them
             return
-        new = [leaf for leaf in self._leaves() if leaf.key[0] >= self._initialized]
+        new = [leaf for leaf in self.leaves() if leaf.key[0] >= self._initialized]
         empty = [leaf for leaf in new if not leaf.layer.parameters and not leaf.layer.states]
         self._allocate()
         for leaf in empty:
@@ -123,7 +124,7 @@ class Sequential(Trainable):
         shapes = self._stack.shapes(input_shape)
         self.input_shape, self._shapes = input_shape, shapes
 
-    def _leaves(self):
+    def leaves(self):
         """The layers that hold arrays, those within others too."""
         return list(self._stack.leaves(self.input_shape))
 
@@ -131,7 +132,7 @@ class Sequential(Trainable):
         """Name ("conv2d/weight") to shape of all that ``parameters`` holds, which need not exist yet."""
         return {
             f"{leaf.name}/{name}": shape
-            for leaf in self._leaves()
+            for leaf in self.leaves()
             for shapes in (leaf.layer.parameter_shapes(leaf.input_shape), leaf.layer.state_shapes(leaf.input_shape))
             for name, shape in shapes.items()
         }
@@ -142,7 +143,7 @@ class Sequential(Trainable):
         self._initialized = len(self.layers)
 
     def _allocate(self):
-        self._parameters, self._gradients = arrays.allocate(self._leaves(), self.dtype)
+        self._parameters, self._gradients = arrays.allocate(self.leaves(), self.dtype)
 
     def __setstate__(self, state):
         """Copies and unpickled models: bring the arrays back into two buffers."""
@@ -174,13 +175,19 @@ class Sequential(Trainable):
         }
 
     def count_params(self):
-        """Number of learned values."""
-        self.build()
-        return sum(array.size for array in self._named("parameters").values())
+        """Number of learned values; they need not exist yet."""
+        if not self.layers or self.input_shape is None:
+            self.build()  # raises
+        return sum(
+            math.prod(shape)
+            for leaf in self.leaves()
+            for shape in leaf.layer.parameter_shapes(leaf.input_shape).values()
+        )
 
     def summary(self, print_fn=print):
-        """Print the layers with the shapes of their results and their parameter counts."""
-        print_fn(summary_table(self.layers, self.input_shape, self._shapes))
+        """Print the layers, those within others too: shapes and memory of their results, numbers of parameters and of
+        multiply-adds, all for one input, and the pixels that no window of a convolution or pooling reads."""
+        print_fn(summary_table(self._stack, self.input_shape, self.dtype.itemsize))
 
     # Passes
 
@@ -192,7 +199,7 @@ class Sequential(Trainable):
         self.build()
         with BUILDING:
             if not self._frozen:
-                self._thawed = arrays.freeze(self._leaves())
+                self._thawed = arrays.freeze(self.leaves())
             self._frozen += 1
         try:
             yield self
@@ -203,14 +210,15 @@ class Sequential(Trainable):
                     arrays.thaw(self._thawed)
                     self._thawed = None
 
-    def _require_thawed(self):
+    def require_thawed(self):
+        """Raise RuntimeError while the model is frozen."""
         if self._frozen:
             raise RuntimeError("the model is frozen: end the block `with model.frozen():` first")
 
     def forward(self, x, training=False):
         """Result for a batch ``x``; with ``training=True`` ready for ``backward``."""
         if training:
-            self._require_thawed()
+            self.require_thawed()
         return self._forward(self._input(x), training)
 
     def backward(self, grad_y):

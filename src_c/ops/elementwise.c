@@ -9,6 +9,7 @@
 #include "../base/convert.h"
 #include "../base/threads.h"
 #include "../isa/dispatch.h"
+#include "activation.h"
 #include "blocking.h"
 
 enum {
@@ -22,6 +23,7 @@ typedef struct job {
     const fc_kernels *kernels;
     int64_t count;
     fc_slope slope;
+    fc_epilogue epilogue;
     fc_sgd_factors sgd;
     fc_adam_factors adam;
     fc_rmsprop_factors rmsprop;
@@ -62,6 +64,17 @@ fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64
     return run_all(&j);
 }
 
+static void run_sum(const job *j, int64_t at, int64_t count) {
+    j->kernels->sum(j->epilogue, count, j->b + at, j->c + at, j->a + at);
+}
+
+fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y) {
+    if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
+    if (activation != FC_NONE && fc_epilogue_of(activation) == FC_EPILOGUE_NONE) return FC_BAD_ALGORITHM;
+    job j = {.kernels = fc_kernels_for(dtype), .count = count, .a = y, .b = a, .c = (char *)(uintptr_t)b,
+             .epilogue = fc_epilogue_of(activation), .run = run_sum};
+    return run_all(&j);
+}
 static fc_clip clip_of(const fc_clip *clip) { return clip == NULL ? (fc_clip){.factor = 1} : *clip; }
 
 static void run_sgd(const job *j, int64_t at, int64_t count) {

@@ -333,6 +333,11 @@ static void test_elementwise_size(const pair *p, int64_t count, int turn) {
         p->judge->activation_backward((fc_slope)slope, count, g, m[0], x[1]);
         CHECK(same_numbers(x[0], x[1], p->dtype, size), "activation_backward");
     }
+    for (int activation = FC_EPILOGUE_NONE; activation <= FC_EPILOGUE_LEAKY_RELU; activation++) {
+        p->fast->sum((fc_epilogue)activation, count, g, m[0], x[0]);
+        p->judge->sum((fc_epilogue)activation, count, g, m[0], x[1]);
+        CHECK(same_numbers(x[0], x[1], p->dtype, size), "sum");
+    }
     const fc_clip clip = {.factor = turn & 1 ? 0.7 : 1, .limit = turn & 8 ? 0.4 : 0};
     const fc_sgd_factors sgd = {.rate = 0.1, .momentum = turn & 2 ? 0.9 : 0, .decay = turn & 4 ? 0.01 : 0,
                                 .nesterov = turn >> 3 & 1, .least = turn & 16 ? 1e-5 : 0, .clip = clip};

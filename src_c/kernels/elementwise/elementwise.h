@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "../../include/fastconv.h"
+#include "../gemm/gemm.h"
 
 typedef enum fc_slope { FC_SLOPE_RELU, FC_SLOPE_LEAKY_RELU, FC_SLOPE_TANH, FC_SLOPE_SIGMOID } fc_slope;
 
@@ -16,6 +17,9 @@ typedef enum fc_slope { FC_SLOPE_RELU, FC_SLOPE_LEAKY_RELU, FC_SLOPE_TANH, FC_SL
  * y - y*y. grad_x may be grad_y. */
 typedef void (*fc_activation_backward_fn)(fc_slope slope, int64_t count, const void *grad_y, const void *y,
                                           void *grad_x);
+
+/* y[i] = activation(a[i] + b[i]). y may be a or b. */
+typedef void (*fc_sum_fn)(fc_epilogue activation, int64_t count, const void *a, const void *b, void *y);
 
 /* Factors of an update; those that are 0 cost nothing. */
 typedef struct fc_sgd_factors {

@@ -27,6 +27,22 @@ static void F(activation_backward)(fc_slope slope, int64_t count, const void *gr
     }
 }
 
+FC_INLINE void F(sum_of)(const fc_epilogue activation, int64_t count, const T *a, const T *b, T *y) {
+    int64_t i = 0;
+    for (; i + F(VL) <= count; i += F(VL))
+        F(store)(y + i, F(activate)(F(add)(F(load)(a + i), F(load)(b + i)), activation));
+    const int n = (int)(count - i);
+    if (n > 0) F(store_n)(y + i, F(activate)(F(add)(F(load_n)(a + i, n), F(load_n)(b + i, n)), activation), n);
+}
+
+static void F(sum)(fc_epilogue activation, int64_t count, const void *a, const void *b, void *y) {
+    switch (activation) {
+        case FC_EPILOGUE_RELU: F(sum_of)(FC_EPILOGUE_RELU, count, a, b, y); break;
+        case FC_EPILOGUE_LEAKY_RELU: F(sum_of)(FC_EPILOGUE_LEAKY_RELU, count, a, b, y); break;
+        default: F(sum_of)(FC_EPILOGUE_NONE, count, a, b, y); break;
+    }
+}
+
 FC_INLINE F(v) F(minus)(F(v) a, F(v) b) { return F(add)(a, F(mul)(b, F(set1)(-1))); }
 
 FC_INLINE F(v) F(drop_small)(F(v) value, F(v) least) {

@@ -14,6 +14,11 @@ static void F(activation_backward)(fc_slope slope, int64_t count, const void *gr
         ((T *)grad_x)[i] = ((const T *)grad_y)[i] * F(slope_at)(slope, ((const T *)y)[i]);
 }
 
+static void F(sum)(fc_epilogue activation, int64_t count, const void *a, const void *b, void *y) {
+    for (int64_t i = 0; i < count; i++)
+        ((T *)y)[i] = F(epilogue)(((const T *)a)[i] + ((const T *)b)[i], activation);
+}
+
 static T F(drop_small)(T value, T least) { return value < least && value > -least ? 0 : value; }
 
 static T F(clipped)(const fc_clip *clip, T g) {
