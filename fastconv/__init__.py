@@ -108,28 +108,9 @@ from fastconv.runtime import (
 )
 
 # The training half of the package is loaded when it is first used: importing kernels stays quick.
-_LATE = ("datasets", "layers", "losses", "models", "optimizers", "plot")
+_LATE = ("callbacks", "datasets", "layers", "losses", "metrics", "models", "optimizers", "plot", "schedules")
 
 __all__ = [
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool2d_backward",
-    "adaptive_max_pool2d",
-    "max_unpool2d",
-    "max_unpool2d_backward",
-    "avg_pool1d",
-    "avg_pool1d_backward",
-    "global_avg_pool1d",
-    "global_max_pool1d",
-    "max_pool1d",
-    "max_pool1d_backward",
-    "pool1d_output_shape",
-    "avg_pool3d",
-    "avg_pool3d_backward",
-    "global_avg_pool3d",
-    "global_max_pool3d",
-    "max_pool3d",
-    "max_pool3d_backward",
-    "pool3d_output_shape",
     "Conv1dGradients",
     "Conv2dGradients",
     "Conv3dGradients",
@@ -141,8 +122,15 @@ __all__ = [
     "NormGradients",
     "PackedWeights",
     "__version__",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "avg_pool3d",
+    "avg_pool3d_backward",
     "batch_norm",
     "batch_norm_backward",
     "clear_cache",
@@ -184,20 +172,33 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "get_precision",
+    "global_avg_pool1d",
     "global_avg_pool2d",
+    "global_avg_pool3d",
+    "global_max_pool1d",
     "global_max_pool2d",
+    "global_max_pool3d",
+    "gradcheck",
     "im2col",
     "isas",
     "linear",
     "linear_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool3d",
+    "max_pool3d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
     "pack_weights",
     "pad1d",
     "pad1d_backward",
     "pad2d",
     "pad2d_backward",
+    "pool1d_output_shape",
     "pool2d_output_shape",
+    "pool3d_output_shape",
     "precision",
     "set_num_threads",
     "set_precision",
@@ -211,8 +212,10 @@ __all__ = [
 def __getattr__(name):
     if name in _LATE:
         return importlib.import_module(f"fastconv.{name}")
+    if name == "gradcheck":
+        return importlib.import_module("fastconv.gradient_check").gradcheck
     raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_LATE})
+    return sorted({*globals(), *__all__})
