@@ -34,6 +34,13 @@ cdef extern from "fastconv.h" nogil:
     ctypedef struct fc_conv2d:
         int64_t n, h, w, c, k, r, s, stride_h, stride_w, dilation_h, dilation_w, groups
         int64_t pad_top, pad_bottom, pad_left, pad_right, p, q
+    ctypedef struct fc_array3d:
+        void *data
+        fc_dtype dtype
+        int64_t stride[5]
+    ctypedef struct fc_conv3d:
+        int64_t n, d, h, w, c, k, t, r, s, stride_d, stride_h, stride_w, dilation_d, dilation_h, dilation_w, groups
+        int64_t pad_front, pad_back, pad_top, pad_bottom, pad_left, pad_right, o, p, q
     ctypedef struct fc_pool2d:
         int64_t n, h, w, c, r, s, stride_h, stride_w, dilation_h, dilation_w
         int64_t pad_top, pad_bottom, pad_left, pad_right
@@ -84,6 +91,19 @@ cdef extern from "fastconv.h" nogil:
     size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options)
     fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
                              const fc_options *options, void *packed)
+    fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode)
+    const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
+                                 const char **reason)
+    fc_status fc_conv3d_forward(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight,
+                                const fc_array *bias, const fc_array3d *y, const fc_options *options)
+    fc_status fc_conv3d_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
+                                       const fc_array3d *grad_x, const fc_options *options)
+    fc_status fc_conv3d_backward_weight(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *x,
+                                        const fc_array3d *grad_weight, const fc_options *options)
+    fc_status fc_conv_transpose3d_resolve(fc_conv3d *g, fc_padding mode, const int64_t *output_padding)
+    fc_status fc_conv_transpose3d(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight,
+                                  const fc_array *bias, const fc_array3d *y, const fc_options *options)
+    fc_status fc_conv3d_backward_bias(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array *grad_bias)
     fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias)
     fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
                             const int64_t *indices_stride)
@@ -97,10 +117,17 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y)
     fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits,
                                const int64_t *labels, void *grad, double *loss)
+    ctypedef struct fc_clip:
+        double factor, limit
     fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
-                          double rate, double momentum, double decay, int nesterov, double least)
+                          double rate, double momentum, double decay, int nesterov, double least, const fc_clip *clip)
     fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
-                           double scale, double beta1, double beta2, double epsilon, double least)
+                           double scale, double beta1, double beta2, double epsilon, double decay, double keep,
+                           double least, const fc_clip *clip)
+    fc_status fc_rmsprop_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *squares,
+                              void *velocity, double scale, double alpha, double epsilon, double momentum,
+                              double decay, double least, const fc_clip *clip)
+    fc_status fc_square_sum(fc_dtype dtype, int64_t count, const void *x, double *sum)
 
     void fc_set_num_threads(int threads)
     void fc_set_thread_num_threads(int threads)

@@ -11,7 +11,7 @@ from fastconv.geometry import problem_string
 
 PRECISIONS = ("strict", "high", "medium")
 ALGORITHMS = ("auto", "direct", "winograd", "reference")
-LAYOUTS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW")}  # by axes of pixels: channels last, first
+LAYOUTS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}  # by axes of pixels: channels last, first
 CROPPED_AWAY = "the output would be empty: the padding takes more from it than there is"
 
 
@@ -95,8 +95,11 @@ def wrong_rank(name, shape, least, most):
         hint = "; one image has 3 axes, a batch of images 4"
         if len(shape) == 2:
             hint += f": use {name}[..., np.newaxis] for one grey image"
-    elif least == 4:
+    elif least == most == 4:
         hint = "; filters have 4 axes: height, width, channels / groups, filters (NHWC) or filters first (NCHW)"
+    elif most == 5:
+        hint = "; filters of volumes have 5 axes: depth, height, width, channels / groups, filters, or filters first"
+        hint = "; one volume has 4 axes, a batch of volumes 5" if least == 4 else hint
     counts = str(least) if least == most else f"{least} or {most}"
     return ValueError(f"{name} has shape {shape}, but needs {counts} axes{hint}")
 

@@ -27,9 +27,9 @@ class Trainable:
     def compile(self, optimizer, loss, metrics=None):
         """Choose what ``fit`` does.
 
-        ``optimizer``: "sgd", "adam" or an object of ``fastconv.optimizers``; it starts afresh.
-        ``loss``: "cross_entropy", "mean_squared_error" or an object of ``fastconv.losses``.
-        ``metrics``: a list of names; there is "accuracy".
+        ``optimizer``: "sgd", "adam", "adamw", "rmsprop" or an object of ``fastconv.optimizers``; it starts afresh.
+        ``loss``: "cross_entropy", "binary_cross_entropy", "mean_squared_error", "mean_absolute_error" or an object of
+        ``fastconv.losses``. ``metrics``: a list of names of ``fastconv.metrics.METRICS``, such as "accuracy".
         """
         optimizer, loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = metric_names(metrics)
@@ -152,7 +152,7 @@ class Trainable:
         """Loss, and predictions in a buffer that the next step overwrites."""
         self.require_thawed()
         x = self._input(x, self._workspace)
-        logits = self._has_fused_softmax()
+        logits = self._has_fused_activation()
         with self._workspace_lent():
             predictions = self._forward(x, True, logits)
             gradient = self._workspace.gradient(predictions.shape, predictions.dtype)
@@ -174,7 +174,7 @@ class Trainable:
 
     def _evaluate(self, x, y, batch_size):
         means = Means()
-        logits = self._has_fused_softmax()
+        logits = self._has_fused_activation()
         for x_batch, y_batch in ArrayBatches(x, y, batch_size):
             predictions = self._forward(self._input(x_batch), False, logits)
             loss = self.loss(predictions, y_batch)
@@ -182,11 +182,20 @@ class Trainable:
         return means.values()
 
     def _figures(self, loss, predictions, targets):
-        values = {name: metrics.METRICS[name](predictions, targets) for name in self.metrics}
+        values = {name: metrics.of_loss(name, self.loss)(predictions, targets) for name in self.metrics}
         return {"loss": loss, **values}
 
-    def _has_fused_softmax(self):
-        return isinstance(self.loss, losses.CrossEntropy) and is_softmax(self.layers[-1])
+    def _has_fused_activation(self):
+        """Whether the loss contains the activation that ends the model and works on its argument."""
+        last = self.layers[-1]
+        if self.loss.activation is None or getattr(last, "activation", None) != self.loss.activation:
+            return False
+        if not hasattr(last, "logits"):
+            raise ValueError(
+                f"{type(self.loss).__name__} works on logits: leave out the activation of {last.name!r} and, where "
+                f'predict shall give probabilities, add Activation("{last.activation}")'
+            )
+        return True
 
     def _require_compiled(self):
         if self.loss is None:

@@ -100,6 +100,12 @@ TRAININGS = [
     (optimizers.Adam(0.003, 0.8, 0.99, 1e-6), losses.CrossEntropy(0.1), ["accuracy"]),
     (optimizers.SGD(0.3, 0.9, True, 1e-4), losses.MeanSquaredError(), []),
     (optimizers.SGD(optimizers.CosineDecay(0.1, 50)), losses.CrossEntropy(), []),
+    (
+        optimizers.AdamW(optimizers.OneCycle(0.1, 50), clipnorm=1),
+        losses.CrossEntropy(0.1, [1, 2.5, 0]),
+        ["top_5_accuracy"],
+    ),
+    (optimizers.RMSprop(optimizers.StepDecay(0.1, [5, 9]), clipvalue=1), losses.MeanAbsoluteError(), ["mse"]),
 ]
 
 

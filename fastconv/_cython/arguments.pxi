@@ -90,6 +90,10 @@ cdef bint to_channels_first(object layout, int axes=2) except -1:
             return False
         if axes == 1 and layout == "NCW":
             return True
+        if axes == 3 and layout == "NDHWC":
+            return False
+        if axes == 3 and layout == "NCDHW":
+            return True
         raise errors.unknown_name("layout", layout, errors.LAYOUTS[axes])
     raise errors.not_a_string("layout", layout)
 

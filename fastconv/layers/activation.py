@@ -140,7 +140,7 @@ class Activation(Layer):
         return activation_gradient(self, grad_y, self._y)
 
     def logits(self, x, training=False):
-        """The argument of a softmax, for a loss that contains the softmax."""
+        """The argument of the activation, for a loss that contains the activation."""
         return x
 
     def logits_backward(self, grad_logits):

@@ -57,7 +57,7 @@ class Dense(Layer):
         return ops.pack_weights(self.parameters["weight"])
 
     def forward(self, x, training=False, out=None):
-        y = self.logits(x, training, out)
+        y = self._product(x, training, self.activation if self.activation in FUSED else None, out)
         if self.activation == "softmax":
             y = softmax(y, out=y)
         if training:
@@ -68,10 +68,12 @@ class Dense(Layer):
         return self.logits_backward(activation_gradient(self, grad_y, self._y))
 
     def logits(self, x, training=False, out=None):
-        """What ``forward`` gives, without a softmax, for a loss that contains the softmax."""
+        """What ``forward`` gives without its activation, for a loss that contains the activation."""
+        return self._product(x, training, None, out)
+
+    def _product(self, x, training, activation, out):
         self.require_parameters(x)
         weight, bias = self.packed or self.parameters["weight"], self.parameters.get("bias")
-        activation = self.activation if self.activation in FUSED else None
         if training:
             self._x = x
             out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if out is None else out

@@ -68,6 +68,21 @@ from fastconv.ops.pooling import (
     max_pool2d_backward,
     pool2d_output_shape,
 )
+from fastconv.ops.three_dimensions import (
+    Conv3dGradients,
+    ConvTranspose3dGradients,
+    conv3d,
+    conv3d_backward,
+    conv3d_backward_bias,
+    conv3d_backward_input,
+    conv3d_backward_weight,
+    conv3d_output_shape,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+    conv_transpose3d_backward_input,
+    conv_transpose3d_backward_weight,
+    conv_transpose3d_output_shape,
+)
 from fastconv.ops.transposed import (
     ConvTranspose1dGradients,
     ConvTranspose2dGradients,

@@ -7,7 +7,8 @@
 
 #include "../include/fastconv.h"
 
-/* One task of a loop. worker: 0 <= worker < the number of threads asked for; no two tasks with one worker run at once. */
+/* One task of a loop. worker: 0 <= worker < the number of threads asked for; no two tasks with one worker run at
+ * once. */
 typedef void (*fc_task_fn)(void *context, int64_t task, int worker);
 
 /* How many threads are worth waking for this much work (in multiply-adds or numbers moved), at most one a task. */

@@ -46,7 +46,7 @@ static void fill_row(void *context, int64_t row, int worker) {
     const fc_direct *d = context;
     const int64_t *stride = d->y.stride, channels = d->groups * d->k, size = (int64_t)fc_dtype_size(d->y.dtype);
     const int zeros = d->bias == NULL && d->activation != FC_SIGMOID;
-    int64_t at = row / d->window.p * stride[0] + row % d->window.p * stride[1];
+    int64_t at = fc_image_at(&d->y, row / d->window.p) + row % d->window.p * stride[1];
     for (int64_t q = 0; q < d->window.q; q++, at += stride[2]) {
         if (zeros && stride[3] == 1) {
             memset((char *)d->y.data + at * size, 0, (size_t)(channels * size));
@@ -81,7 +81,7 @@ static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array
     memcpy(d.weight.stride, backwards, sizeof backwards);
     d.y.data = (char *)grad_x->data + (h.first * out[1] + w.first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
     memcpy(d.y.stride, (int64_t[4]){out[0], g->stride_h * out[1], g->stride_w * out[2], out[3]}, sizeof d.y.stride);
-    d.x_group = k * grad_y->stride[3];
+    d.x_group = fc_channels_in_memory(grad_y, k) * grad_y->stride[3];
     d.weight_group = k * in[3];
     d.y_group = c * out[3];
     return d;
@@ -90,6 +90,12 @@ static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
     return phase_problem(g, 0, grad_y, weight, bias, grad_x, activation);
+}
+
+fc_status fc_fill_results(const fc_direct *d) {
+    const int64_t rows = d->n * d->window.p;
+    const double numbers = (double)rows * (double)d->window.q * (double)(d->groups * d->k);
+    return fc_parallel_for(rows, fc_threads_for(rows, numbers), fill_row, (void *)(uintptr_t)d);
 }
 
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
@@ -103,9 +109,7 @@ fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_ar
             status = run(&d);
             if (panels != NULL) panels += fc_direct_panel_bytes(&d);
         } else if (g->n > 0 && fc_explaining() == NULL) {
-            const double numbers = (double)g->n * (double)d.window.p * (double)d.window.q * (double)g->c;
-            const int64_t rows = g->n * d.window.p;
-            status = fc_parallel_for(rows, fc_threads_for(rows, numbers), fill_row, &d);
+            status = fc_fill_results(&d);
         }
     }
     return status;

@@ -99,6 +99,44 @@ fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode) {
     return FC_OK;
 }
 
+/* Whether no image of 2-D algorithms is made of more numbers than can be addressed: slices times channels of all taps. */
+static int volumes_addressable(const fc_conv3d *g) {
+    int64_t channels, filters, images;
+    return !__builtin_mul_overflow(g->c, g->t, &channels) && !__builtin_mul_overflow(g->k, g->t, &filters) &&
+           !__builtin_mul_overflow(FC_MAX(g->n, 1), FC_MAX(g->d, g->o), &images) &&
+           addressable(images, g->h, g->w, channels) && addressable(images, g->p, g->q, filters) &&
+           addressable(g->r, g->s, channels, g->k);
+}
+
+fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode) {
+    if (g->n < 0 || g->c < 1 || g->k < 1 || g->d < 1 || g->h < 1 || g->w < 1 || g->t < 1 || g->r < 1 || g->s < 1)
+        return FC_BAD_SIZE;
+    if (g->groups < 1 || g->c % g->groups != 0 || g->k % g->groups != 0) return FC_BAD_GROUPS;
+    axis axes[3] = {{g->d, g->t, g->stride_d, g->dilation_d, &g->pad_front, &g->pad_back, &g->o},
+                    {g->h, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p},
+                    {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q}};
+    for (int i = 0; i < 3; i++) {
+        const fc_status status = resolve_axis(&axes[i], mode, 0);
+        if (status != FC_OK) return status;
+    }
+    return volumes_addressable(g) ? FC_OK : FC_TOO_LARGE;
+}
+
+fc_status fc_conv_transpose3d_resolve(fc_conv3d *g, fc_padding mode, const int64_t output_padding[3]) {
+    if (g->n < 0 || g->c < 1 || g->k < 1 || g->o < 1 || g->p < 1 || g->q < 1 || g->t < 1 || g->r < 1 || g->s < 1)
+        return FC_BAD_SIZE;
+    if (g->groups < 1 || g->c % g->groups != 0 || g->k % g->groups != 0) return FC_BAD_GROUPS;
+    const axis axes[3] = {{0, g->t, g->stride_d, g->dilation_d, &g->pad_front, &g->pad_back, &g->o},
+                          {0, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p},
+                          {0, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q}};
+    int64_t *const sizes[3] = {&g->d, &g->h, &g->w};
+    for (int i = 0; i < 3; i++) {
+        const fc_status status = resolve_transposed_axis(&axes[i], sizes[i], mode, output_padding[i]);
+        if (status != FC_OK) return status;
+    }
+    return volumes_addressable(g) ? FC_OK : FC_TOO_LARGE;
+}
+
 fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
                                       int64_t output_padding_w) {
     if (g->n < 0 || g->c < 1 || g->k < 1 || g->p < 1 || g->q < 1 || g->r < 1 || g->s < 1) return FC_BAD_SIZE;
