@@ -98,6 +98,7 @@ for (name, (accuracies, weight)), axis, colour in zip(found.items(), sheets, ("#
     axis.set_title(f"filters of C3, {name}", fontsize=10)
 left.set_title("test accuracy", fontsize=10)
 left.set_xlabel("epoch")
+left.xaxis.get_major_locator().set_params(integer=True)
 left.legend(fontsize=8, loc="lower right")
 left.grid(alpha=0.3)
 figure.suptitle(
