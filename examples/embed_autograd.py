@@ -2,9 +2,9 @@
 """fastconv's convolution inside the `autograd` package, which differentiates any formula written in NumPy.
 
 One learns: what it takes to give a function to an automatic differentiation library: its gradients, registered once.
-One learns: what it takes to give a function to an automatic differentiation library: its gradients, registered once.
-Then a filter is found by gradient descent: the one that turns a photograph into its edges. It needs
+Then a filter is found by gradient descent: the one that turns a photograph into its edges. It needs the package:
 `pip install autograd`.
+"""
 
 from pathlib import Path
 
@@ -47,10 +47,10 @@ print(f"gradient of one weight: {gradient(weight)[0, 1, 0, 0]:.9f} by autograd, 
 first = weight.copy()
 losses = []
 velocity = np.zeros_like(weight)
-for _ in range(1500):
+for _ in range(1000):
     losses.append(float(loss(weight)))
-    velocity = 0.95 * velocity + gradient(weight)
-    weight = weight - 0.2 * velocity
+    velocity = 0.9 * velocity + gradient(weight)
+    weight = weight - 0.03 * velocity
 print(f"loss {losses[0]:.5f} -> {losses[-1]:.7f}")
 print(f"largest error of the filter that was found: {np.abs(weight - edges).max():.4f}")
 
