@@ -7,6 +7,8 @@ from fastconv.layers.containers import Concatenate, Residual
 from fastconv.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
 from fastconv.layers.conv3d import Conv3D, Conv3DTranspose
 from fastconv.layers.dense import Dense
+from fastconv.layers.embedding import Embedding
+from fastconv.layers.normalization import BatchNormalization
 from fastconv.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -36,6 +38,7 @@ BUILT_IN = (
     AveragePooling1D,
     AveragePooling2D,
     AveragePooling3D,
+    BatchNormalization,
     Concatenate,
     Conv1D,
     Conv1DTranspose,
@@ -46,6 +49,7 @@ BUILT_IN = (
     Dense,
     DepthwiseConv2D,
     Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,

@@ -90,10 +90,11 @@ class Convolution(Layer):
         (filters, groups), taps = self.filters_and_groups(channels), math.prod(self.kernel_size)
         return taps * channels // groups, taps * filters // groups
 
-    def pack(self, input_shape):
+    def pack(self, input_shape, weight=None):
         geometry, _, border = self.plan((1, *input_shape))
         shape = (1, *input_shape) if border is None else border.shape
-        return ops.pack_weights(self.parameters["weight"], shape, operation=self.operation.name, **geometry)
+        weight = self.parameters["weight"] if weight is None else weight
+        return ops.pack_weights(weight, shape, operation=self.operation.name, **geometry)
 
     def forward(self, x, training=False, out=None):
         self.require_parameters(x)
@@ -102,11 +103,12 @@ class Convolution(Layer):
             x = border.put(x, self.buffer("x", border.shape, x.dtype) if training else None)
         if training and out is None:
             out = self.buffer("y", y_shape, x.dtype)
+        bias, activation = self.folded or (self.parameters.get("bias"), self.activation)
         y = self.operation.forward(
             x,
             self.packed or self.parameters["weight"],
-            self.parameters.get("bias"),
-            activation=self.activation,
+            bias,
+            activation=activation,
             out=out,
             **geometry,
         )
@@ -182,6 +184,7 @@ class Conv2D(Convolution):
     understood.
     """
 
+    folds = True
     config_names = (
         *("filters", "kernel_size", "stride", "padding", "activation", "bias"),
         *("dilation", "groups", "init", "padding_mode"),
@@ -224,6 +227,7 @@ class DepthwiseConv2D(Convolution):
     """Convolution of each input channel with ``depth_multiplier`` filters of its own; the other
     arguments are those of Conv2D."""
 
+    folds = True
     config_names = (
         *("kernel_size", "stride", "padding", "depth_multiplier", "activation", "bias"),
         *("dilation", "init", "padding_mode"),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv import ops
+from fastconv.layers import DepthwiseConv2D
 from fastconv.plot import canvas, network
 
 CHANNELS = 4  # shown one by one; the others as one number
@@ -54,12 +54,15 @@ def sum_of_output(model, image, layer, position, channel=0):
 def _patch(layer, x, row, column):
     """The numbers under the filter, (R, S, C): each is a convolution with a filter that is 1 in one place. So border,
     stride and dilation are those of the layer, whatever they are."""
-    taps = layer.kernel_size[0] * layer.kernel_size[1]
-    pick = np.eye(taps).reshape(*layer.kernel_size, 1, taps)
-    planes = np.moveaxis(x.astype(np.float64), -1, 0)[..., np.newaxis]
+    taps, channels = layer.kernel_size[0] * layer.kernel_size[1], x.shape[-1]
     geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-    picked = ops.conv2d(planes, pick, algorithm="direct", **geometry)[:, row, column]
-    return picked.T.reshape(*layer.kernel_size, -1)
+    if hasattr(layer, "padding_mode"):
+        geometry["padding_mode"] = layer.padding_mode
+    picker = DepthwiseConv2D(layer.kernel_size, depth_multiplier=taps, bias=False, **geometry)
+    pick = np.eye(taps).reshape(*layer.kernel_size, 1, taps)
+    picker.parameters["weight"] = np.tile(pick, channels)
+    picked = picker.forward(x[np.newaxis].astype(np.float64))[0, row, column]
+    return picked.reshape(channels, *layer.kernel_size).transpose(1, 2, 0)
 
 
 def one_output(model, image, layer, position=None, channel=0, *, figure=None):

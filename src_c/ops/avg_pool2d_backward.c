@@ -44,7 +44,7 @@ fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
     const size_t worker_bytes = FC_ALIGN_UP(FC_MAX((size_t)FC_UNPOOL_BYTES, least_scratch(g)));
     const size_t cover_bytes = FC_ALIGN_UP((size_t)(g->h + g->w) * sizeof(fc_span));
     const double work = (double)g->n * (double)g->c * (double)(g->h * g->w);
-    const int threads = fc_threads_for(INT64_MAX, work);
+    const int threads = fc_threads_for(INT64_MAX, FC_NUMBER_WORK * work);
     char *scratch = fc_scratch_take(cover_bytes + (size_t)threads * worker_bytes);
     if (scratch == NULL) return FC_NO_MEMORY;
     fc_span *rows = (fc_span *)(void *)scratch, *columns = rows + g->h;

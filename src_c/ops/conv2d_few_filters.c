@@ -27,6 +27,7 @@
 #include "../base/threads.h"
 #include "activation.h"
 #include "blocking.h"
+#include "border.h"
 #include "conv2d_algorithms.h"
 #include "direct.h"
 #include "explain.h"
@@ -294,10 +295,9 @@ static void pack_planes(const task *t, const pass *ps) {
 /* The rows of a pass that meet the image from any of the lines `first` to `last` of the block; at least one row. */
 static void rows_met(const task *t, const pass *ps, int64_t first, int64_t last, int64_t *from, int64_t *end) {
     const fc_window *w = &t->pl->window;
-    const int64_t top = w->top - (t->p + last) * w->stride_h - ps->r * w->dilation_h; /* lines above the image */
-    const int64_t below = w->h + w->top - (t->p + first) * w->stride_h - ps->r * w->dilation_h; /* lines to its end */
-    *from = top > 0 ? FC_MIN(ps->rows - 1, fc_ceil_div(top, w->dilation_h)) : 0;
-    *end = below >= ps->rows * w->dilation_h ? ps->rows : below > 0 ? fc_ceil_div(below, w->dilation_h) : 0;
+    const int64_t start = ps->r * w->dilation_h - w->top; /* of the window of line 0 */
+    *from = fc_taps_inside((t->p + last) * w->stride_h + start, ps->rows, w->dilation_h, w->h).first;
+    *end = fc_taps_inside((t->p + first) * w->stride_h + start, ps->rows, w->dilation_h, w->h).end;
     *end = FC_MAX(*end, *from + 1);
 }
 

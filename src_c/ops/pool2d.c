@@ -108,7 +108,7 @@ static fc_status run(job *j) {
     plan_tasks(j);
     const int64_t tasks = g->n * j->row_blocks * j->channel_blocks;
     const double reads = (double)g->n * (double)g->p * (double)g->q * (double)g->c * (double)(g->r * g->s);
-    const int threads = fc_threads_for(tasks, reads);
+    const int threads = fc_threads_for(tasks, FC_NUMBER_WORK * reads);
     if (!j->in_place) {
         const size_t size = (size_t)j->kernels->element_size, outputs = (size_t)(j->rows * g->q * j->channels);
         j->y_at = FC_ALIGN_UP((size_t)(lines_for(g, j->rows) * g->w * j->channels) * size);

@@ -215,9 +215,9 @@ static void sprinkle_nan(void *data, fc_dtype dtype, size_t count) {
         }
 }
 
-static void test_pool_shape(const pair *p, int64_t channels, int64_t rows, int64_t columns, int nans) {
-    enum { PIXELS = 3 };
-    const int64_t pitch = channels + 1, width = PIXELS + columns;
+static void test_pool_shape(const pair *p, int64_t channels, int64_t rows, int64_t columns, int nans, int adjacent) {
+    enum { PIXELS = 23 }; /* of one channel: 16, 4, 2 and 1 at a time */
+    const int64_t pitch = channels + !adjacent, width = PIXELS + columns;
     const size_t x_size = (size_t)(((rows - 1) * width + PIXELS - 1 + columns - 1) * pitch + channels);
     const size_t y_size = (size_t)((PIXELS - 1) * pitch + channels);
     void *x = new_array(p->dtype, x_size), *y = new_poisoned(p->dtype, y_size), *expected = new_poisoned(p->dtype, y_size);
@@ -245,7 +245,7 @@ static void test_pool(const pair *p) {
     for (int64_t channels = 1; channels <= 2 * p->fast->vl + 1; channels++)
         for (int64_t rows = 1; rows <= 4; rows++) /* one rounding: exact sums, divided */
             for (int64_t columns = 1; columns <= 2; columns++)
-                for (int nans = 0; nans < 2; nans++) test_pool_shape(p, channels, rows, columns, nans);
+                for (int form = 0; form < 4; form++) test_pool_shape(p, channels, rows, columns, form % 2, form / 2);
 }
 
 /* Rows and columns of windows, with few indices, so that many are the pixel's. */
