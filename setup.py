@@ -49,14 +49,14 @@ class BuildExtension(build_ext):
 
 
 class BuildPython(build_py):
-    """Ships the public C header inside the package."""
+    """Ships the C library inside the package, to be compiled into programs without Python: `fastconv.get_include()`."""
 
     def run(self):
         super().run()
         if not self.editable_mode:
-            folder = os.path.join(self.build_lib, "fastconv", "include")
-            os.makedirs(folder, exist_ok=True)
-            shutil.copy("src_c/include/fastconv.h", folder)
+            for folder in ("include", "base", "isa", "kernels", "ops"):
+                target = os.path.join(self.build_lib, "fastconv", "src_c", folder)
+                shutil.copytree(os.path.join("src_c", folder), target, dirs_exist_ok=True)
 
 
 C_SOURCES = sorted(file for folder in ("base", "isa", "ops") for file in glob(f"src_c/{folder}/*.c"))

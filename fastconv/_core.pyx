@@ -10,7 +10,7 @@ explains an error is in `errors.py`, which is called only then.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongLongAndOverflow
-from libc.stdint cimport int64_t, intptr_t
+from libc.stdint cimport INT64_MAX, int64_t, intptr_t, uint64_t
 from libc.string cimport memset
 
 import numpy as np
@@ -20,7 +20,12 @@ from fastconv import errors, own_type
 cnp.import_array()
 
 include "_cython/arguments.pxi"
+include "_cython/pixels.pxi"
 include "_cython/convolution.pxi"
+include "_cython/transposed.pxi"
+include "_cython/one_dimension.pxi"
+include "_cython/volumes.pxi"
+include "_cython/transposed_volumes.pxi"
 include "_cython/linear.pxi"
 include "_cython/packed.pxi"
 include "_cython/pooling.pxi"

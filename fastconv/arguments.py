@@ -27,13 +27,18 @@ def keras_names(**aliases):
     return decorate
 
 
-def positive_integer(value, name):
-    """``value`` as an int, at least 1."""
+def integer(value, name, least=-math.inf):
+    """``value`` as an int, at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
     return int(value)
+
+
+def positive_integer(value, name):
+    """``value`` as an int, at least 1."""
+    return integer(value, name, 1)
 
 
 def integer_pair(value, name):

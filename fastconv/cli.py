@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: ``fastconv train``, ``fastconv predict``, ``fastconv bench``, ``fastconv info``."""
+"""The command line: ``fastconv train``, ``fastconv predict``, ``fastconv bench``, ``fastconv show``,
+``fastconv info``."""
 
 import argparse
 import os
@@ -10,13 +11,15 @@ import numpy as np
 from fastconv import __version__, runtime
 from fastconv.bench import options
 
+SHOWN = ("filters", "maps", "curve", "mistakes", "field", "sum")  # the pictures of plot.command
+
 
 def main(argv=None):
     """Run one command; returns the exit status."""
     arguments = parser().parse_args(argv)
     try:
         return arguments.run(arguments) or 0
-    except (OSError, ValueError, TypeError, MemoryError) as error:
+    except (OSError, ValueError, TypeError, MemoryError, ImportError) as error:
         print(f"fastconv: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -49,9 +52,41 @@ def parser():
     bench = commands.add_parser("bench", help="time layers of known networks, beside other libraries")
     options.add_arguments(bench)
 
+    add_show(commands.add_parser("show", help="draw a saved model: filters, feature maps, training curve, mistakes"))
+
     info = commands.add_parser("info", help="show version, instruction sets, threads and caches")
     info.set_defaults(run=lambda arguments: runtime.show_config())
     return top
+
+
+def add_show(show):
+    show.description = "Draws one picture of a saved model into a PNG file. Needs matplotlib."
+    add = show.add_argument
+    add("model", metavar="MODEL", help="file that `fastconv train` or `model.save` wrote")
+    add(
+        "--what",
+        choices=SHOWN,
+        help="filters; maps: what each layer makes of an image; curve; mistakes; field: pixels "
+        "that an output saw; sum: how one output came about (default: maps with --image, else filters)",
+    )
+    add(
+        "--image",
+        metavar="IMAGE.npy",
+        help="image, or images for mistakes (default: test digits, for models of digits)",
+    )
+    add("--labels", metavar="LABELS.npy", help="of the images, for mistakes")
+    add("--layer", metavar="NAME", help="which layer (default: the first that fits; for maps and field all)")
+    add("--position", type=natural, nargs=2, metavar=("ROW", "COLUMN"), help="of the output, for field and sum")
+    add("--channel", type=natural, default=0, metavar="K", help="number of the filter, for sum (0)")
+    add("--history", metavar="CSV", help="figures of each epoch, for curve (default: MODEL with .csv as its ending)")
+    add("--save", metavar="PATH", help="picture file (default: MODEL-WHAT.png in the current folder)")
+    show.set_defaults(run=run_show)
+
+
+def run_show(arguments):
+    from fastconv.plot import command  # not before it is needed: other commands shall start quickly
+
+    return command.run(arguments)
 
 
 def natural(text):

@@ -11,6 +11,8 @@ from fastconv.geometry import problem_string
 
 PRECISIONS = ("strict", "high", "medium")
 ALGORITHMS = ("auto", "direct", "winograd", "reference")
+LAYOUTS = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}  # by axes of pixels: channels last, first
+CROPPED_AWAY = "the output would be empty: the padding takes more from it than there is"
 
 
 def _short(value):
@@ -85,12 +87,19 @@ def wrong_dtype(name, dtype, any_dtype):
 
 def wrong_rank(name, shape, least, most):
     hint = ""
-    if most == 4 and least == 3:
+    if most == 3 and least == 2:
+        hint = "; one sequence has 2 axes, a batch of sequences 3"
+    elif least == 3 and most == 3:
+        hint = "; filters have 3 axes: width, channels / groups, filters (NWC) or filters first (NCW)"
+    elif most == 4 and least == 3:
         hint = "; one image has 3 axes, a batch of images 4"
         if len(shape) == 2:
             hint += f": use {name}[..., np.newaxis] for one grey image"
-    elif least == 4:
+    elif least == most == 4:
         hint = "; filters have 4 axes: height, width, channels / groups, filters (NHWC) or filters first (NCHW)"
+    elif most == 5:
+        hint = "; filters of volumes have 5 axes: depth, height, width, channels / groups, filters, or filters first"
+        hint = "; one volume has 4 axes, a batch of volumes 5" if least == 4 else hint
     counts = str(least) if least == most else f"{least} or {most}"
     return ValueError(f"{name} has shape {shape}, but needs {counts} axes{hint}")
 
@@ -186,13 +195,11 @@ def overlaps_itself(array):
 
 
 def channel_mismatch(x_name, x_shape, weight_name, weight_shape, groups, layout):
-    axis = 1 if layout == "NCHW" else 2
-    x_axis = len(x_shape) - (3 if layout == "NCHW" else 1)
     text = (
-        f"{x_name} {x_shape} has {x_shape[x_axis]} channels, but {weight_name} {weight_shape} with groups={groups} "
-        f"is made for {weight_shape[axis] * groups} (layout {layout})"
+        f"{x_name} {x_shape} has {_channels(x_shape, weight_shape, layout)} channels, but {weight_name} {weight_shape} "
+        f"with groups={groups} is made for {_seen_channels(weight_shape, layout) * groups} (layout {layout})"
     )
-    other = "NHWC" if layout == "NCHW" else "NCHW"
+    other = _other(layout)
     if _fits(x_shape, weight_shape, groups, other):
         text += f'; these shapes fit layout="{other}"'
     elif layout == "NHWC" and _fits(x_shape, _to_hwio(weight_shape), groups, layout):
@@ -200,24 +207,54 @@ def channel_mismatch(x_name, x_shape, weight_name, weight_shape, groups, layout)
     return ValueError(text)
 
 
+def _other(layout):
+    return next(b if layout == a else a for a, b in LAYOUTS.values() if layout in (a, b))
+
+
 def _to_hwio(shape):
     return (shape[2], shape[3], shape[1], shape[0])
 
 
+def _channels(x_shape, weight_shape, layout):
+    pixels = len(weight_shape) - 2  # axes of them
+    return x_shape[len(x_shape) - 1 - pixels if layout.startswith("NC") else -1]
+
+
+def _seen_channels(weight_shape, layout):
+    return weight_shape[1 if layout.startswith("NC") else -2]
+
+
 def _fits(x_shape, weight_shape, groups, layout):
-    first = len(x_shape) - 3
-    channels = x_shape[first] if layout == "NCHW" else x_shape[first + 2]
-    return weight_shape[1 if layout == "NCHW" else 2] * groups == channels
+    return _seen_channels(weight_shape, layout) * groups == _channels(x_shape, weight_shape, layout)
 
 
-def bad_convolution(text, x_name, x_shape, weight_name, weight_shape, layout, stride, padding, dilation, groups):
-    problem = problem_string(x_shape, weight_shape, stride, padding, dilation, groups, layout)
+def bad_convolution(
+    text, x_name, x_shape, weight_name, weight_shape, layout, stride, padding, dilation, groups, output_padding=None
+):
+    transposed = output_padding is not None
+    extra = f"output_padding={_short(output_padding)}, " if transposed else ""
     text = (
         f"{text}: {x_name} {x_shape}, {weight_name} {weight_shape}, stride={_short(stride)}, "
-        f"padding={_short(padding)}, dilation={_short(dilation)}, groups={_short(groups)} [{problem}]"
+        f"padding={_short(padding)}, {extra}dilation={_short(dilation)}, groups={_short(groups)}"
     )
-    other = "NHWC" if layout == "NCHW" else "NCHW"
+    if transposed:
+        return ValueError(f"{text}, layout {layout}")
+    text += f" [{problem_string(x_shape, weight_shape, stride, padding, dilation, groups, layout)}]"
+    other = _other(layout)
     if _fits(x_shape, weight_shape, 1, other) and not _fits(x_shape, weight_shape, 1, layout):
+        text += f'; these shapes fit layout="{other}"'
+    return ValueError(text)
+
+
+def transposed_mismatch(x_name, x_shape, weight_name, weight_shape, layout):
+    axis = 0 if layout.startswith("NC") else -1
+    channels = _channels(x_shape, weight_shape, layout)
+    text = (
+        f"{x_name} {x_shape} has {channels} channels, but {weight_name} {weight_shape} is made for "
+        f"{weight_shape[axis]} (layout {layout}): channels of {x_name} are its {'first' if axis == 0 else 'last'} axis"
+    )
+    other = _other(layout)
+    if _channels(x_shape, weight_shape, other) == weight_shape[-1 - axis]:
         text += f'; these shapes fit layout="{other}"'
     return ValueError(text)
 

@@ -12,6 +12,7 @@ class Loss:
     respect to the predictions too, in ``out`` where it is given."""
 
     config_names = ()  # the constructor arguments that a model file stores
+    activation = None  # that the loss contains: where it ends a model, the loss is computed from its argument
 
     def check_targets(self, targets, shape):
         """Raise where ``targets`` do not suit predictions of ``shape``."""
@@ -31,23 +32,30 @@ class CrossEntropy(Loss):
 
     ``predictions`` (N, K) are logits; a softmax that ends a model is left to this loss.
     ``targets`` are integer labels (N,) or (N, 1) from 0 to K - 1, or rows (N, K) of probabilities,
-    such as one-hot rows. ``label_smoothing`` s trains on (1 - s) * t + s / K.
+    such as one-hot rows. ``label_smoothing`` s trains on (1 - s) * t + s / K. ``class_weight`` w, K numbers, makes it
+    a weighted mean: the sum of -w * t * log(softmax(logits)), divided by the sum of w * t before smoothing; 0 where
+    that is 0. For labels this is PyTorch's formula (which divides by N where targets are rows).
     """
 
-    config_names = ("label_smoothing",)
+    config_names = ("label_smoothing", "class_weight")
+    activation = "softmax"
 
-    def __init__(self, label_smoothing=0.0):
+    def __init__(self, label_smoothing=0.0, class_weight=None):
         self.label_smoothing = number(label_smoothing, "label_smoothing", 0, 1)
+        self.class_weight = None if class_weight is None else checked_weights(class_weight)
 
     def check_targets(self, targets, shape):
         class_targets(targets, shape)
+        if self.class_weight is not None and len(self.class_weight) != shape[1]:
+            raise ValueError(f"class_weight has {len(self.class_weight)} numbers for {shape[1]} classes")
 
     def value_and_gradient(self, predictions, targets, out=None):
-        if not self.label_smoothing:
+        if not self.label_smoothing and self.class_weight is None:
             gradient = np.empty(predictions.shape, predictions.dtype) if out is None else out
             value = _core.cross_entropy(predictions, targets, gradient)
             if value is not None:
                 return value, gradient
+        self.check_targets(targets, predictions.shape)
         targets = class_targets(targets, predictions.shape)
         with np.errstate(invalid="ignore"):  # inf - inf: the loss is NaN, which the caller sees
             shifted = predictions - predictions.max(axis=1, keepdims=True)
@@ -55,43 +63,115 @@ class CrossEntropy(Loss):
         total = gradient.sum(axis=1, keepdims=True)
         gradient /= total
         log_total = np.log(total)
-        count = len(predictions)
-        if targets.ndim == 1 and not self.label_smoothing:
-            labelled = np.arange(count), targets
-            value = (log_total[:, 0] - shifted[labelled]).sum()
-            gradient[labelled] -= 1
-        else:
-            rows = self._smooth(targets, predictions)
-            value = (rows * (log_total - shifted)).sum()
-            gradient -= rows
-        gradient /= count
-        return float(value) / count, gradient
+        sums = self._labels if targets.ndim == 1 and not self.label_smoothing else self._rows
+        value, weight = sums(targets, shifted, log_total, gradient)
+        gradient /= weight or 1
+        return float(value) / (float(weight) or 1), gradient
 
-    def _smooth(self, targets, predictions):
+    def _labels(self, labels, shifted, log_total, gradient):
+        """Sum of the losses and of the weights; the gradient, so far the softmax, becomes that of the sum."""
+        labelled = np.arange(len(labels)), labels
+        loss = log_total[:, 0] - shifted[labelled]
+        if self.class_weight is None:
+            gradient[labelled] -= 1
+            return loss.sum(), len(labels)
+        weight = np.array(self.class_weight, gradient.dtype)[labels]
+        gradient[labelled] -= 1
+        gradient *= weight[:, np.newaxis]
+        return (weight * loss).sum(), weight.sum()
+
+    def _rows(self, targets, shifted, log_total, gradient):
         rows = targets
         if targets.ndim == 1:
-            rows = np.zeros(predictions.shape, predictions.dtype)
+            rows = np.zeros(gradient.shape, gradient.dtype)
             rows[np.arange(len(targets)), targets] = 1
-        smoothing = self.label_smoothing
-        return (rows * (1 - smoothing) + smoothing / rows.shape[1]).astype(predictions.dtype)
+        smooth = (rows * (1 - self.label_smoothing) + self.label_smoothing / rows.shape[1]).astype(gradient.dtype)
+        total = len(rows)
+        if self.class_weight is not None:
+            weight = np.array(self.class_weight, gradient.dtype)
+            smooth *= weight
+            gradient *= smooth.sum(axis=1, keepdims=True)
+            total = (rows @ weight).sum()
+        gradient -= smooth
+        return (smooth * (log_total - shifted)).sum(), total
 
 
-class MeanSquaredError(Loss):
-    """(prediction - target)^2, mean over all elements. Both have the same shape."""
+class ElementwiseLoss(Loss):
+    """A mean over all elements. Targets have the shape of the predictions; (N,) where these are (N, 1) will do."""
 
     def check_targets(self, targets, shape):
-        targets = np.asarray(targets)
-        if targets.shape != tuple(shape) or 0 in shape:
-            raise ValueError(f"targets must have the shape of the predictions {tuple(shape)}, got {targets.shape}")
+        self._targets(targets, shape)
+
+    def _targets(self, targets, shape):
+        """``targets``, checked, in the shape of the predictions."""
+        targets, shape = np.asarray(targets), tuple(shape)
+        if targets.shape == shape[:1] and shape[1:] == (1,):
+            targets = targets[:, np.newaxis]
+        if targets.shape != shape or 0 in shape:
+            raise ValueError(f"targets must have the shape of the predictions {shape}, got {targets.shape}")
         if targets.dtype.kind not in "biuf":
             raise TypeError(f"targets must be real numbers, got {targets.dtype}")
+        return targets
+
+
+class MeanSquaredError(ElementwiseLoss):
+    """(prediction - target)^2, mean over all elements."""
 
     def value_and_gradient(self, predictions, targets, out=None):
-        self.check_targets(targets, predictions.shape)
+        targets = self._targets(targets, predictions.shape)
         gradient = np.subtract(predictions, targets, out=out, dtype=predictions.dtype)
         value = float(np.square(gradient).mean())
         gradient *= 2 / gradient.size
         return value, gradient
+
+
+class MeanAbsoluteError(ElementwiseLoss):
+    """abs(prediction - target), mean over all elements; its slope is 0 where the two are equal."""
+
+    def value_and_gradient(self, predictions, targets, out=None):
+        targets = self._targets(targets, predictions.shape)
+        gradient = np.subtract(predictions, targets, out=out, dtype=predictions.dtype)
+        value = float(np.abs(gradient).mean())
+        np.sign(gradient, out=gradient)
+        gradient /= gradient.size
+        return value, gradient
+
+
+class BinaryCrossEntropy(ElementwiseLoss):
+    """-t * log(p) - (1 - t) * log(1 - p) with p = sigmoid(logit), mean over all elements.
+
+    ``predictions`` are logits of any shape; a sigmoid that ends a model is left to this loss. ``targets`` are
+    probabilities, such as 0 and 1. Computed as max(x, 0) - x * t + log(1 + exp(-abs(x))), which overflows nowhere.
+    """
+
+    activation = "sigmoid"
+
+    def _targets(self, targets, shape):
+        targets = super()._targets(targets, shape)
+        if not (targets.min() >= 0 and targets.max() <= 1):
+            raise ValueError("targets of binary cross-entropy must be probabilities from 0 to 1")
+        return targets
+
+    def value_and_gradient(self, predictions, targets, out=None):
+        targets = self._targets(targets, predictions.shape).astype(predictions.dtype)
+        small = np.exp(-np.abs(predictions))
+        losses = np.maximum(predictions, 0) - predictions * targets + np.log1p(small)
+        gradient = np.divide(np.where(predictions >= 0, 1, small), 1 + small, out=out, dtype=predictions.dtype)
+        gradient -= targets
+        gradient /= gradient.size
+        return float(losses.mean()), gradient
+
+
+def checked_weights(weights):
+    """``weights`` of classes as a list of floats, none negative, not all zero."""
+    if isinstance(weights, (dict, str)) or np.ndim(weights) != 1:
+        raise TypeError(f"class_weight must be a list of one number for each class, got {weights!r}")
+    weights = [
+        number(weight.item() if isinstance(weight, np.generic) else weight, "class_weight", 0) for weight in weights
+    ]
+    if not any(weights):
+        raise ValueError("class_weight must not be 0 for all classes")
+    return weights
 
 
 def class_targets(targets, shape):
@@ -124,8 +204,13 @@ def _checked_rows(rows):
     return rows
 
 
-LOSSES = {"cross_entropy": CrossEntropy, "mean_squared_error": MeanSquaredError}
-SHORT_NAMES = {"mse": "mean_squared_error"}
+LOSSES = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "mean_squared_error": MeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+}
+SHORT_NAMES = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "binary_crossentropy": "binary_cross_entropy"}
 
 
 def get(loss):

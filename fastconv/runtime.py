@@ -144,9 +144,13 @@ def _named(value):
 
 
 def get_include():
-    """Folder of ``fastconv.h``, for C and Cython code that calls the kernels."""
+    """Folder of ``fastconv.h``, for C and Cython code that calls the kernels.
+
+    Beside it lie the folders of the C library: a program without Python compiles ``base/*.c``, ``isa/*.c`` and
+    ``ops/*.c`` into itself, with ``-std=c11 -O3 -ffp-contract=off -fopenmp``, and links ``-lm -lpthread``.
+    """
     here = os.path.dirname(os.path.abspath(__file__))
-    installed = os.path.join(here, "include")
+    installed = os.path.join(here, "src_c", "include")
     if os.path.isdir(installed):
         return installed
     return os.path.join(os.path.dirname(here), "src_c", "include")  # an editable install

@@ -49,11 +49,20 @@ def describe(model):
         "dtype": model.dtype.name,
         "layout": model.layout,
         "input_shape": model.input_shape,
-        "layers": [
-            {"class": listed(layer, LAYERS), "name": layer.name, "config": layer.config()} for layer in model.layers
-        ],
+        "layers": described(model.layers),
         "training": None if model.loss is None else describe_training(model),
     }
+
+
+def described(value):
+    """A layer as a JSON object, layers in lists as lists of those; anything else as it is."""
+    if isinstance(value, list):
+        return [described(item) for item in value]
+    if not isinstance(value, layers.Layer):
+        return value
+    config = value.config()
+    config.update((name, described(config[name])) for name in value.nested)
+    return {"class": listed(value, LAYERS), "name": value.name, "config": config}
 
 
 def describe_training(model):
@@ -100,13 +109,29 @@ def restore(description, model_class):
     if not isinstance(head["layers"], list):
         raise ValueError("its layers are not a list")
     for item in head["layers"]:
-        layer = members(item, ("class", "name", "config"), "a layer")
-        if not isinstance(layer["name"], str):
-            raise ValueError(f"a layer's name is {layer['name']!r}")
-        model.add(construct(layer, LAYERS, name=layer["name"]))
+        model.add(restore_layer(item))
     if head["training"] is not None:
         restore_training(model, head["training"])
     return model
+
+
+def restore_layer(item):
+    """The layer of a JSON object; the layers that it is made of, too."""
+    layer = members(item, ("class", "name", "config"), "a layer")
+    if not isinstance(layer["name"], str):
+        raise ValueError(f"a layer's name is {layer['name']!r}")
+    nested = LAYERS[layer["class"]].nested if layer["class"] in list(LAYERS) else ()
+    if nested and isinstance(layer["config"], dict):
+        config = {name: restore_nested(value) if name in nested else value for name, value in layer["config"].items()}
+        layer = layer | {"config": config}
+    return construct(layer, LAYERS, name=layer["name"])
+
+
+def restore_nested(value):
+    """The layers of JSON objects, in lists as they are."""
+    if isinstance(value, list):
+        return [restore_nested(item) for item in value]
+    return restore_layer(value) if isinstance(value, dict) else value
 
 
 def restore_training(model, description):

@@ -27,9 +27,9 @@ class Trainable:
     def compile(self, optimizer, loss, metrics=None):
         """Choose what ``fit`` does.
 
-        ``optimizer``: "sgd", "adam" or an object of ``fastconv.optimizers``; it starts afresh.
-        ``loss``: "cross_entropy", "mean_squared_error" or an object of ``fastconv.losses``.
-        ``metrics``: a list of names; there is "accuracy".
+        ``optimizer``: "sgd", "adam", "adamw", "rmsprop" or an object of ``fastconv.optimizers``; it starts afresh.
+        ``loss``: "cross_entropy", "binary_cross_entropy", "mean_squared_error", "mean_absolute_error" or an object of
+        ``fastconv.losses``. ``metrics``: a list of names of ``fastconv.metrics.METRICS``, such as "accuracy".
         """
         optimizer, loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = metric_names(metrics)
@@ -150,37 +150,31 @@ class Trainable:
 
     def _train_step(self, x, y):
         """Loss, and predictions in a buffer that the next step overwrites."""
-        self._require_thawed()
+        self.require_thawed()
         x = self._input(x, self._workspace)
-        logits = self._has_fused_softmax()
-        with self._workspace_lent() as first:
+        logits = self._has_fused_activation()
+        with self._workspace_lent():
             predictions = self._forward(x, True, logits)
             gradient = self._workspace.gradient(predictions.shape, predictions.dtype)
             loss, gradient = self.loss.value_and_gradient(predictions, y, gradient)
             if math.isfinite(loss):
-                self._backward(gradient, logits, first)
+                self._stack.backward(gradient, logits)
                 self.optimizer.step(self._parameters, self._gradients)
         return loss, predictions
 
     @contextlib.contextmanager
     def _workspace_lent(self):
-        """Lend the workspace to the layers. Yields the index of the first layer that learns; what
-        lies before it, and the gradient of its input, need not be computed."""
-        first = next((index for index, layer in enumerate(self.layers) if layer.parameters), len(self.layers))
+        """Lend the workspace to the layers; nobody needs the gradient of the model's input."""
         self._workspace.start()
-        for index, layer in enumerate(self.layers):
-            layer.workspace = self._workspace
-            layer.needs_input_gradient = index > first
+        self._stack.lend(self._workspace, needs_input_gradient=False)
         try:
-            yield first
+            yield
         finally:
-            for layer in self.layers:
-                layer.workspace = None
-                layer.needs_input_gradient = True
+            self._stack.lend(None, needs_input_gradient=True)
 
     def _evaluate(self, x, y, batch_size):
         means = Means()
-        logits = self._has_fused_softmax()
+        logits = self._has_fused_activation()
         for x_batch, y_batch in ArrayBatches(x, y, batch_size):
             predictions = self._forward(self._input(x_batch), False, logits)
             loss = self.loss(predictions, y_batch)
@@ -188,11 +182,20 @@ class Trainable:
         return means.values()
 
     def _figures(self, loss, predictions, targets):
-        values = {name: metrics.METRICS[name](predictions, targets) for name in self.metrics}
+        values = {name: metrics.of_loss(name, self.loss)(predictions, targets) for name in self.metrics}
         return {"loss": loss, **values}
 
-    def _has_fused_softmax(self):
-        return isinstance(self.loss, losses.CrossEntropy) and is_softmax(self.layers[-1])
+    def _has_fused_activation(self):
+        """Whether the loss contains the activation that ends the model and works on its argument."""
+        last = self.layers[-1]
+        if self.loss.activation is None or getattr(last, "activation", None) != self.loss.activation:
+            return False
+        if not hasattr(last, "logits"):
+            raise ValueError(
+                f"{type(self.loss).__name__} works on logits: leave out the activation of {last.name!r} and, where "
+                f'predict shall give probabilities, add Activation("{last.activation}")'
+            )
+        return True
 
     def _require_compiled(self):
         if self.loss is None:

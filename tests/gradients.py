@@ -6,17 +6,17 @@ import numpy as np
 STEP = 1e-5
 
 
-def central_differences(function, array):
+def central_differences(function, array, step=STEP):
     """Gradient of ``function()``, a float, with respect to ``array``, which it reads."""
     gradient = np.empty_like(array)
     for place in np.ndindex(array.shape):
         value = array[place]
-        array[place] = value + STEP
+        array[place] = value + step
         above = function()
-        array[place] = value - STEP
+        array[place] = value - step
         below = function()
         array[place] = value
-        gradient[place] = (above - below) / (2 * STEP)
+        gradient[place] = (above - below) / (2 * step)
     return gradient
 
 

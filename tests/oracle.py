@@ -179,6 +179,45 @@ def conv2d_backward_weight(
     return from_rsck(grad_weight, layout)
 
 
+def conv_transpose2d(
+    x,
+    weight,
+    bias=None,
+    *,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    dilation=1,
+    groups=1,
+    layout="NHWC",
+    activation=None,
+    accumulate=np.float64,
+):
+    """Every pixel of x adds its products to the places that its taps fall on; what the padding covers is cut off."""
+    x = to_nhwc(x, layout).astype(accumulate)
+    weight = to_rsck(weight, layout).astype(accumulate)  # the last axis is the channels of x
+    (down, across), (spread_down, spread_across) = both_axes(stride), both_axes(dilation)
+    (images, p, q, channels), (taps_down, taps_across, filters, _) = x.shape, weight.shape
+    extra = both_axes(output_padding)
+    height = (p - 1) * down + (taps_down - 1) * spread_down + 1 + extra[0]
+    width = (q - 1) * across + (taps_across - 1) * spread_across + 1 + extra[1]
+    if padding in ("same", "same_lower"):
+        total = (height - p * down, width - q * across)
+        smaller, larger = [side // 2 for side in total], [side - side // 2 for side in total]
+        first, last = (smaller, larger) if padding == "same" else (larger, smaller)
+        padding = tuple(zip(first, last, strict=True))
+    (top, bottom), (left, right) = border(padding, None, None, None, None) if padding != "valid" else ((0, 0), (0, 0))
+    y = np.zeros((images, height, width, filters * groups), accumulate)
+    for group, r, s in product(range(groups), range(taps_down), range(taps_across)):
+        seen = slice(group * channels // groups, (group + 1) * channels // groups)
+        made = slice(group * filters, (group + 1) * filters)
+        rows = slice(r * spread_down, r * spread_down + (p - 1) * down + 1, down)
+        columns = slice(s * spread_across, s * spread_across + (q - 1) * across + 1, across)
+        y[:, rows, columns, made] += x[..., seen] @ weight[r, s][:, seen].T
+    y = y[:, top : height - bottom, left : width - right]
+    return from_nhwc(ACTIVATIONS[activation](y if bias is None else y + bias), layout)
+
+
 def conv2d_backward_bias(grad_y, *, layout="NHWC", accumulate=np.float64):
     """Gradient of sum((conv2d(x, weight) + bias) * grad_y) by bias: one sum per filter."""
     return to_nhwc(grad_y, layout).sum(axis=(0, 1, 2), dtype=accumulate)

@@ -10,6 +10,7 @@ import oracle
 import problems
 import pytest
 from compare import same_bits
+from gradients import central_differences
 
 import fastconv as fc
 
@@ -34,19 +35,7 @@ VARIED = problems.load(
 )
 
 
-def central_differences(function, array, step=1e-3):
-    """d function / d array, one element at a time. A convolution is linear in each argument, so
-    the difference quotient is exact but for rounding, whatever the step."""
-    gradient = np.empty_like(array)
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + step
-        above = function()
-        array[index] = kept - step
-        below = function()
-        array[index] = kept
-        gradient[index] = (above - below) / (2 * step)
-    return gradient
+STEP = 1e-3  # a convolution is linear in each argument: the quotient is exact but for rounding, whatever the step
 
 
 @pytest.mark.parametrize("text", SMALL)
@@ -60,7 +49,7 @@ def test_central_differences(text, isa, layout):
 
     gradients = fc.conv2d_backward(data.grad_y, data.x, data.weight, **geometry)
     for gradient, array in zip(gradients, (data.x, data.weight, data.bias), strict=True):
-        numerical = central_differences(loss, array)
+        numerical = central_differences(loss, array, STEP)
         np.testing.assert_allclose(gradient, numerical, rtol=1e-6, atol=1e-9)
 
 
@@ -69,7 +58,7 @@ def test_central_differences_of_linear(isa):
     x, weight, bias, grad_y = (rng.standard_normal(s) for s in ((3, 5), (5, 4), 4, (3, 4)))
     gradients = fc.linear_backward(grad_y, x, weight)
     for gradient, array in zip(gradients, (x, weight, bias), strict=True):
-        numerical = central_differences(lambda: np.vdot(fc.linear(x, weight, bias), grad_y), array)
+        numerical = central_differences(lambda: np.vdot(fc.linear(x, weight, bias), grad_y), array, STEP)
         np.testing.assert_allclose(gradient, numerical, rtol=1e-6, atol=1e-9)
 
 

@@ -54,6 +54,36 @@ CASES = {
     "activation_sigmoid": (lambda **kw: layers.Activation("sigmoid", **kw), VECTOR),
     "activation_none": (lambda **kw: layers.Activation(None, **kw), VECTOR),
     "rescaling": (lambda **kw: layers.Rescaling(0.3, -1.5, **kw), IMAGE),
+    "reshape": (lambda **kw: layers.Reshape((-1, 8), **kw), IMAGE),
+    "residual": (
+        lambda **kw: layers.Residual([layers.Conv2D(4, 3, padding=1), layers.ReLU()], None, "relu", **kw),
+        IMAGE,
+    ),
+    "residual_shortcut": (
+        lambda **kw: layers.Residual([layers.Dropout(0.0), layers.Conv2D(3, 1)], [layers.Conv2D(3, 1)], "tanh", **kw),
+        IMAGE,
+    ),
+    "residual_in_residual": (
+        lambda **kw: layers.Residual([layers.Residual(layers.Activation("tanh")), layers.ReLU()], **kw),
+        VECTOR,
+    ),
+    "concatenate": (
+        lambda **kw: layers.Concatenate(
+            [
+                layers.Conv2D(3, 1, activation="relu"),
+                [layers.Conv2D(2, 3, padding=1), layers.Activation("tanh")],
+                layers.MaxPooling2D(3, 1, 1),
+                layers.AveragePooling2D(3, 1, 1),
+                [],
+            ],
+            **kw,
+        ),
+        IMAGE,
+    ),
+    "concatenate_rows": (
+        lambda **kw: layers.Concatenate([layers.Dense(4, "relu"), layers.Rescaling(2.0)], axis=1, **kw),
+        (3, 4),
+    ),
 }
 
 
@@ -111,7 +141,7 @@ def test_a_workspace_changes_no_bit(case, layout, dtype):
     y = layer.forward(x, training=True)
     grad_x = layer.backward(np.ones_like(y))
     gradients = {name: array.copy() for name, array in layer.gradients.items()}
-    layer.workspace = Workspace()
+    layer.lend(Workspace(), True)
     for _ in range(2):
         assert np.array_equal(layer.forward(x, training=True), y)
         assert np.array_equal(layer.backward(np.ones_like(y)), grad_x)
@@ -119,13 +149,32 @@ def test_a_workspace_changes_no_bit(case, layout, dtype):
             assert np.array_equal(array, gradients[name])
 
 
-@pytest.mark.parametrize("case", ["conv", "depthwise", "dense"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_gradient_that_is_held_is_not_overwritten(case, layout):
+    """As in a residual block, where another branch still reads it."""
+    layer, x = make(case, layout)
+    y = layer.forward(x, training=True)
+    expected = layer.backward(np.ones_like(y))
+    workspace = Workspace()
+    layer.lend(workspace, True)
+    for first in (False, True):
+        workspace.start()
+        layer.forward(x, training=True)
+        grad_y = workspace.gradient(y.shape, y.dtype)
+        grad_y[...] = 1
+        with workspace.held(*[grad_y] * first):
+            grad_x = layer.backward(grad_y)
+        assert np.array_equal(grad_x, expected)
+        assert np.all(grad_y == 1) or not first
+
+
+@pytest.mark.parametrize("case", ["conv", "depthwise", "dense", "residual", "residual_shortcut", "concatenate"])
 def test_the_gradient_of_the_input_can_be_left_out(case):
     layer, x = make(case)
     y = layer.forward(x, training=True)
     layer.backward(np.ones_like(y))
     gradients = {name: array.copy() for name, array in layer.gradients.items()}
-    layer.needs_input_gradient = False
+    layer.lend(None, False)
     for array in layer.gradients.values():
         array[...] = np.nan
     assert layer.backward(np.ones_like(y)) is None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gradients import assert_close, central_differences
 
-from fastconv import losses, metrics
+from fastconv import layers, losses, metrics, models
 
 LABELS = np.array([2, 0, 3, 3, 1])
 
@@ -30,6 +30,13 @@ CASES = {
     "probabilities": (losses.CrossEntropy(), probability_rows()),
     "smoothed labels": (losses.CrossEntropy(label_smoothing=0.2), LABELS),
     "smoothed one-hot": (losses.CrossEntropy(label_smoothing=0.2), one_hot().astype(int)),
+    "weighted labels": (losses.CrossEntropy(class_weight=[1, 0.5, 3, 0]), LABELS),
+    "weighted one-hot": (losses.CrossEntropy(class_weight=[1, 0.5, 3, 0]), one_hot()),
+    "weighted probabilities": (losses.CrossEntropy(class_weight=[1, 0.5, 3, 0.2]), probability_rows()),
+    "weighted smoothed labels": (losses.CrossEntropy(0.2, [1, 0.5, 3, 0.2]), LABELS),
+    "mean absolute error": (losses.MeanAbsoluteError(), np.arange(20.0).reshape(5, 4) / 7),
+    "binary cross-entropy": (losses.BinaryCrossEntropy(), one_hot()),
+    "binary probabilities": (losses.BinaryCrossEntropy(), probability_rows()),
     "mean squared error": (losses.MeanSquaredError(), np.arange(20.0).reshape(5, 4)),
 }
 
@@ -113,6 +120,63 @@ def test_mean_squared_error_by_hand():
     np.testing.assert_array_equal(gradient, np.float32([[0, 1], [1.5, 2]]))
 
 
+def as_in_pytorch(torch, case):
+    """The same loss as a function of logits and targets."""
+    functional = torch.nn.functional
+    loss, _ = CASES[case]
+    if isinstance(loss, losses.CrossEntropy):
+        weight = None if loss.class_weight is None else torch.tensor(loss.class_weight, dtype=torch.float64)
+        return lambda x, t: functional.cross_entropy(x, t, weight, label_smoothing=loss.label_smoothing)
+    return {
+        "BinaryCrossEntropy": functional.binary_cross_entropy_with_logits,
+        "MeanSquaredError": functional.mse_loss,
+        "MeanAbsoluteError": functional.l1_loss,
+    }[type(loss).__name__]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_are_those_of_pytorch(case):
+    torch = pytest.importorskip("torch")
+    loss, targets = CASES[case]
+    if "weighted" in case and np.ndim(targets) == 2:
+        pytest.skip("PyTorch divides by the number of rows")
+    value, gradient = loss.value_and_gradient(logits(), targets)
+    x = torch.tensor(logits(), requires_grad=True)
+    labels = targets.ravel().astype(np.int64) if "label" in case and "one-hot" not in case else targets.astype(float)
+    expected = as_in_pytorch(torch, case)(x, torch.tensor(labels))
+    expected.backward()
+    np.testing.assert_allclose(value, expected.item(), rtol=1e-13)
+    np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_weights_of_labels_and_of_one_hot_rows_are_one_loss():
+    loss = losses.CrossEntropy(class_weight=[1, 0.5, 3, 0.2])
+    np.testing.assert_allclose(loss(logits(), LABELS), loss(logits(), one_hot()), rtol=1e-14)
+    weight = np.array([1, 0.5, 3, 0.2])[LABELS]
+    each = [losses.CrossEntropy()(logits()[n : n + 1], LABELS[n : n + 1]) for n in range(5)]
+    np.testing.assert_allclose(loss(logits(), LABELS), (weight * each).sum() / weight.sum(), rtol=1e-14)
+    value, gradient = losses.CrossEntropy(class_weight=[0, 0, 1, 0]).value_and_gradient(logits(), np.zeros(5, int))
+    assert value == 0 and not gradient.any()
+
+
+def test_binary_cross_entropy_of_large_logits():
+    scores = np.float32([[1e30, -1e30, 200, -200, 0]]).T
+    value, gradient = losses.BinaryCrossEntropy().value_and_gradient(scores, [1, 0, 0, 1, 0.5])
+    np.testing.assert_allclose(value, (200 + 200 + np.log(2)) / 5, rtol=1e-6)
+    np.testing.assert_array_equal(gradient[:, 0], np.float32([0, 0, 0.2, -0.2, 0]))
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "binary_cross_entropy"])
+def test_targets_may_leave_out_an_axis_of_one(name):
+    loss, targets = losses.get(name), np.array([0, 1, 1, 0, 1])
+    for got, expected in zip(
+        loss.value_and_gradient(logits()[:, :1], targets),
+        loss.value_and_gradient(logits()[:, :1], targets[:, None]),
+        strict=True,
+    ):
+        assert np.array_equal(got, expected)
+
+
 WRONG_TARGETS = {
     "label too large": (np.array([0, 1, 2, 3, 4]), ValueError, "0 to 3 for 4 classes"),
     "negative label": (np.array([0, 1, 2, 3, -1]), ValueError, "-1"),
@@ -150,6 +214,19 @@ def test_other_wrong_arguments():
         losses.CrossEntropy()(np.zeros((5, 4, 4)), LABELS)
     with pytest.raises(ValueError, match="rows"):
         losses.CrossEntropy()(np.zeros((0, 4)), LABELS[:0])
+    with pytest.raises(ValueError, match="0 to 1"):
+        losses.BinaryCrossEntropy()(logits(), one_hot() * 2)
+    with pytest.raises(ValueError, match="3 numbers for 4 classes"):
+        losses.CrossEntropy(class_weight=[1, 2, 3])(logits(), LABELS)
+    for weights, error in (
+        ([1, -1], ValueError),
+        ([0, 0], ValueError),
+        ({0: 1}, TypeError),
+        (["a"], TypeError),
+        (2, TypeError),
+    ):
+        with pytest.raises(error, match="class_weight"):
+            losses.CrossEntropy(class_weight=weights)
     for smoothing in (-0.1, 1.0, np.nan):
         with pytest.raises(ValueError, match="label_smoothing"):
             losses.CrossEntropy(smoothing)
@@ -158,6 +235,8 @@ def test_other_wrong_arguments():
 def test_losses_by_name():
     assert type(losses.get("cross_entropy")) is losses.CrossEntropy
     assert type(losses.get("mse")) is type(losses.get("mean_squared_error")) is losses.MeanSquaredError
+    assert type(losses.get("mae")) is losses.MeanAbsoluteError
+    assert type(losses.get("binary_crossentropy")) is losses.BinaryCrossEntropy
     loss = losses.CrossEntropy(0.1)
     assert losses.get(loss) is loss
 
@@ -166,3 +245,37 @@ def test_losses_by_name():
 def test_accuracy(targets):
     predictions = one_hot([2, 0, 3, 1, 0]) - 5.0
     assert metrics.accuracy(predictions, targets) == 0.6
+
+
+def test_other_metrics():
+    scores = np.tile(np.arange(8.0), (4, 1))
+    assert metrics.top_5_accuracy(scores, [7, 3, 2, 0]) == 0.5
+    assert metrics.top_5_accuracy(scores * np.nan, [7, 3, 2, 0]) == 0
+    assert metrics.binary_accuracy(np.array([[0.1], [-3.0], [2.0], [0.0]]), [1, 1, 0, 0]) == 0.5
+    difference = scores - 1.5
+    assert metrics.mean_squared_error(scores, np.full((4, 8), 1.5)) == np.mean(difference**2)
+    assert metrics.mean_absolute_error(scores, np.full((4, 8), 1.5)) == np.mean(abs(difference))
+
+
+@pytest.mark.parametrize(
+    "last", [layers.Dense(1, activation="sigmoid"), layers.Activation("sigmoid")], ids=["dense", "layer"]
+)
+def test_a_last_sigmoid_is_fused_with_binary_cross_entropy(last):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)).astype(np.float32), rng.integers(0, 2, 30)
+    stack = [last] if isinstance(last, layers.Dense) else [layers.Dense(1), last]
+    plain = models.Sequential([layers.Dense(1)], input_shape=(4,), seed=0)
+    fused = models.Sequential(stack, input_shape=(4,), seed=0)
+    for model in (plain, fused):
+        model.compile("sgd", "binary_cross_entropy", metrics=["accuracy"])
+        model.train_step(x, y)
+    assert plain.evaluate(x, y) == fused.evaluate(x, y)
+    np.testing.assert_allclose(fused.predict(x), 1 / (1 + np.exp(-plain.predict(x))), rtol=1e-5)
+    assert fused.evaluate(x, y)[1] == np.mean((fused.predict(x)[:, 0] > 0.5) == y)
+
+
+def test_a_sigmoid_that_cannot_be_fused_is_refused():
+    model = models.Sequential([layers.Conv2D(1, 1, activation="sigmoid")], input_shape=(2, 2, 1))
+    model.compile("sgd", "binary_cross_entropy")
+    with pytest.raises(ValueError, match="logits"):
+        model.train_step(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))

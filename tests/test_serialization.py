@@ -2,6 +2,7 @@
 """Model files: what is saved comes back; what is damaged or hostile is refused, quickly and cheaply;
 saving replaces a file in one step or not at all."""
 
+import copy
 import io
 import json
 import os
@@ -69,7 +70,13 @@ EVERY_LAYER = {
         layers.Activation(None),
         layers.Softmax(),
     ],
-    "flat": [layers.Flatten(), layers.Dense(3, "softmax")],
+    "flat": [layers.Flatten(), layers.Reshape((2, -1)), layers.Dense(3, "softmax")],
+    "containers": [
+        layers.Residual([layers.Conv2D(3, 3, padding=1, name="inner")], activation="leaky_relu", name="outer"),
+        layers.Residual(layers.MaxPooling2D(2, ceil_mode=True), [layers.Conv2D(3, 1, 2, "valid")]),
+        layers.Concatenate([layers.ReLU(), [], [layers.Residual([layers.Dropout(0.2)]), layers.Conv2D(2, 1)]]),
+        layers.Concatenate([[], []], axis=-3),
+    ],
 }
 
 
@@ -78,7 +85,7 @@ EVERY_LAYER = {
 def test_every_layer_comes_back(tmp_path, layout, dtype):
     shape = (9, 8, 3) if layout == "NHWC" else (3, 9, 8)
     for stack in EVERY_LAYER.values():
-        fresh = [type(layer)(**layer.config()) for layer in stack]
+        fresh = copy.deepcopy(stack)
         model = models.Sequential(fresh, input_shape=shape, layout=layout, seed=1, dtype=dtype)
         model.save(tmp_path / "model.npz")
         loaded = models.load(str(tmp_path / "model.npz"))
@@ -93,6 +100,12 @@ TRAININGS = [
     (optimizers.Adam(0.003, 0.8, 0.99, 1e-6), losses.CrossEntropy(0.1), ["accuracy"]),
     (optimizers.SGD(0.3, 0.9, True, 1e-4), losses.MeanSquaredError(), []),
     (optimizers.SGD(optimizers.CosineDecay(0.1, 50)), losses.CrossEntropy(), []),
+    (
+        optimizers.AdamW(optimizers.OneCycle(0.1, 50), clipnorm=1),
+        losses.CrossEntropy(0.1, [1, 2.5, 0]),
+        ["top_5_accuracy"],
+    ),
+    (optimizers.RMSprop(optimizers.StepDecay(0.1, [5, 9]), clipvalue=1), losses.MeanAbsoluteError(), ["mse"]),
 ]
 
 
@@ -386,6 +399,26 @@ def conv(**changes):
     return layer(config=small_model().layers[0].config() | changes)
 
 
+def residual(depth=0, **changes):
+    """The file with containers of the first layer's kind around it, the innermost one's description changed."""
+    stack = serialization.describe(small_model())["layers"]
+    inner = stack[0] | {"config": stack[0]["config"] | {"padding": 1}}
+    config = {"body": [inner], "shortcut": [inner | {"name": "other"}], "activation": None} | changes
+    item = {"class": "Residual", "name": "r", "config": config}
+    for _ in range(depth):
+        item = item | {"config": {"body": [item], "shortcut": None, "activation": None}}
+    return described(layers=[item, *stack[1:]])
+
+
+def concatenate(branches, **changes):
+    stack = serialization.describe(small_model())["layers"]
+    config = {"branches": branches, "axis": None} | changes
+    return described(layers=[{"class": "Concatenate", "name": "c", "config": config}, *stack[1:]])
+
+
+RELU = {"class": "ReLU", "name": "r", "config": {}}
+
+
 def training(**changes):
     return described(training=serialization.describe(small_model())["training"] | changes)
 
@@ -450,6 +483,34 @@ DESCRIPTIONS = {
     "huge padding": conv(padding=2**62),
     "activation": conv(activation="os.system"),
     "groups": conv(groups=2),
+    "containers too deep": residual(20),
+    "containers far too deep": residual(150),
+    "containers without end": text(
+        GOOD.replace('"layers": [', '"layers": [' + 30_000 * '{"class": "Residual", "config": {"body": [').encode()
+    ),
+    "body as text": residual(body="ReLU"),
+    "body as number": residual(body=3),
+    "body as null": residual(body=None),
+    "body of text": residual(body=["ReLU"]),
+    "body of lists": residual(body=[[RELU]]),
+    "body of half a layer": residual(body=[{"class": "ReLU"}]),
+    "body from afar": residual(body=[RELU | {"class": "os.system"}]),
+    "body of a list as class": residual(body=[RELU | {"class": ["ReLU"]}]),
+    "body of another shape": residual(shortcut=None),
+    "body with a path as name": residual(body=[RELU | {"name": "../r"}]),
+    "body without a name": residual(body=[RELU | {"name": None}]),
+    "one name in both branches": residual(body=[RELU], shortcut=[RELU]),
+    "shortcut as text": residual(shortcut="none"),
+    "activation of the sum": residual(activation="softmax"),
+    "argument of the container": residual(owner=None),
+    "no branches": concatenate([]),
+    "branches as object": concatenate({"0": RELU}),
+    "branches as text": concatenate("ReLU"),
+    "branches in lists": concatenate([[[RELU]]]),
+    "branches in many lists": concatenate([json.loads("[" * 500 + "]" * 500)]),
+    "axis as text": concatenate([RELU], axis="channels"),
+    "axis outside": concatenate([RELU], axis=2**70),
+    "many channels": concatenate([[RELU | {"name": f"r{i}"}] for i in range(200)]),
     "training as list": described(training=[]),
     "optimizer": training(optimizer={"class": "Adam", "config": {}}),
     "optimizer from afar": training(optimizer={"class": "os.system", "config": {}}),

@@ -79,13 +79,22 @@ cdef int to_bool(object value, object name) except -1:
     return 1 if value else 0
 
 
-cdef bint to_channels_first(object layout) except -1:
+cdef bint to_channels_first(object layout, int axes=2) except -1:
+    """Whether channels stand before the pixels, of images with so many axes of pixels."""
     if isinstance(layout, str):
         if layout == "NHWC":
             return False
         if layout == "NCHW":
             return True
-        raise errors.unknown_name("layout", layout, ("NHWC", "NCHW"))
+        if axes == 1 and layout == "NWC":
+            return False
+        if axes == 1 and layout == "NCW":
+            return True
+        if axes == 3 and layout == "NDHWC":
+            return False
+        if axes == 3 and layout == "NCDHW":
+            return True
+        raise errors.unknown_name("layout", layout, errors.LAYOUTS[axes])
     raise errors.not_a_string("layout", layout)
 
 
@@ -190,50 +199,11 @@ cdef inline int64_t stride_of(cnp.ndarray array, int axis) noexcept:
     return stride >> 3 if size == 8 else stride >> 2 if size == 4 else stride >> 1 if size == 2 else stride
 
 
-cdef void view_image(cnp.ndarray array, bint channels_first, fc_array *view) noexcept:
-    """Axes n, h, w, c of an image batch; an image without batch axis is a batch of one."""
-    cdef int first = cnp.PyArray_NDIM(array) - 3
-    view.data = cnp.PyArray_DATA(array)
-    view.dtype = <fc_dtype>dtype_of(array)
-    view.stride[0] = stride_of(array, 0) if first == 1 else 0
-    if channels_first:
-        view.stride[1] = stride_of(array, first + 1)
-        view.stride[2] = stride_of(array, first + 2)
-        view.stride[3] = stride_of(array, first)
-    else:
-        view.stride[1] = stride_of(array, first)
-        view.stride[2] = stride_of(array, first + 1)
-        view.stride[3] = stride_of(array, first + 2)
-
-
-cdef void view_filters(cnp.ndarray array, bint channels_first, fc_array *view) noexcept:
-    """Axes r, s, c, k of filters."""
-    cdef int axis
-    view.packed = NULL
-    view.data = cnp.PyArray_DATA(array)
-    view.dtype = <fc_dtype>dtype_of(array)
-    for axis in range(4):
-        view.stride[axis] = stride_of(array, (axis + 2) % 4 if channels_first else axis)
-    if channels_first:
-        view.stride[2], view.stride[3] = view.stride[3], view.stride[2]
-
-
 cdef void view_vector(cnp.ndarray array, fc_array *view) noexcept:
     memset(view, 0, sizeof(fc_array))
     view.data = cnp.PyArray_DATA(array)
     view.dtype = <fc_dtype>dtype_of(array)
     view.stride[3] = stride_of(array, 0)
-
-
-cdef void image_sizes(const int64_t *sizes, bint channels_first, int rank,
-                      int64_t *n, int64_t *h, int64_t *w, int64_t *c) noexcept:
-    """Name the sizes of an image batch."""
-    cdef int first = rank - 3
-    n[0] = sizes[0] if first == 1 else 1
-    if channels_first:
-        c[0], h[0], w[0] = sizes[first], sizes[first + 1], sizes[first + 2]
-    else:
-        h[0], w[0], c[0] = sizes[first], sizes[first + 1], sizes[first + 2]
 
 
 cdef int result_type(cnp.ndarray a, cnp.ndarray b) noexcept:

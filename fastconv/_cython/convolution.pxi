@@ -17,46 +17,32 @@ cdef fc_status conv2d_backward_weight_nogil(const fc_conv2d *g, const fc_array *
     return fc_conv2d_backward_weight(g, grad_y, x, grad_weight, options)
 
 
-cdef object sizes_tuple(const int64_t *sizes, int rank):
-    return tuple([sizes[axis] for axis in range(rank)])
-
-
 cdef int output_sizes(const fc_conv2d *g, bint channels_first, int rank, int64_t *sizes) noexcept:
     """The shape of y, with as many axes as x has."""
-    cdef int first = rank - 3
-    if first == 1:
-        sizes[0] = g.n
-    if channels_first:
-        sizes[first], sizes[first + 1], sizes[first + 2] = g.k, g.p, g.q
-    else:
-        sizes[first], sizes[first + 1], sizes[first + 2] = g.p, g.q, g.k
+    put_image_sizes(sizes, channels_first, rank, g.n, g.p, g.q, g.k)
     return 0
 
 
 cdef int resolve(fc_conv2d *g, const int64_t *x_sizes, int rank, const int64_t *weight_sizes, object x_name,
                  object weight_name, object stride, object padding, object dilation, object groups,
-                 bint channels_first) except -1:
+                 bint channels_first, int axes=2) except -1:
     """Fill in and check the geometry; every error of sizes is raised here."""
     cdef fc_padding mode
     cdef fc_status status
     cdef int64_t channels
     image_sizes(x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
-    if channels_first:
-        g.k, channels, g.r, g.s = weight_sizes[0], weight_sizes[1], weight_sizes[2], weight_sizes[3]
-    else:
-        g.r, g.s, channels, g.k = weight_sizes[0], weight_sizes[1], weight_sizes[2], weight_sizes[3]
-    to_pair(stride, "stride", &g.stride_h, &g.stride_w)
-    to_pair(dilation, "dilation", &g.dilation_h, &g.dilation_w)
-    g.groups = to_int(groups, "groups")
-    mode = <fc_padding>to_padding(padding, &g.pad_top, &g.pad_bottom, &g.pad_left, &g.pad_right)
+    filter_sizes(weight_sizes, channels_first, &g.r, &g.s, &channels, &g.k)
+    mode = to_steps(g, stride, padding, dilation, groups, axes)
     status = fc_conv2d_resolve(g, mode)
     if status == FC_OK and channels * g.groups != g.c:
-        raise errors.channel_mismatch(x_name, sizes_tuple(x_sizes, rank), weight_name, sizes_tuple(weight_sizes, 4),
-                                      g.groups, "NCHW" if channels_first else "NHWC")
+        raise errors.channel_mismatch(x_name, image_tuple(x_sizes, rank, channels_first, axes), weight_name,
+                                      filter_tuple(weight_sizes, channels_first, axes), g.groups,
+                                      layout_name(channels_first, axes))
     if status != FC_OK:
         raise errors.bad_convolution(
-            fc_status_text(status).decode(), x_name, sizes_tuple(x_sizes, rank), weight_name,
-            sizes_tuple(weight_sizes, 4), "NCHW" if channels_first else "NHWC", stride, padding, dilation, groups)
+            fc_status_text(status).decode(), x_name, image_tuple(x_sizes, rank, channels_first, axes), weight_name,
+            filter_tuple(weight_sizes, channels_first, axes), layout_name(channels_first, axes), stride, padding,
+            dilation, groups)
     return 0
 
 
@@ -69,15 +55,6 @@ cdef int check_algorithm(const fc_conv2d *g, fc_operation operation, int number,
     if fc_conv2d_choice(g, operation, FC_FLOAT64 if number == cnp.NPY_FLOAT64 else FC_FLOAT32, options, &reason) == NULL:
         raise errors.refused_algorithm(algorithm, reason.decode())
     return 0
-
-
-cdef int array_sizes(cnp.ndarray array, object name, int least, int most, int64_t *sizes) except -1:
-    cdef int axis, rank = cnp.PyArray_NDIM(array)
-    if rank < least or rank > most:
-        raise errors.wrong_rank(name, (<object>array).shape, least, most)
-    for axis in range(rank):
-        sizes[axis] = cnp.PyArray_DIM(array, axis)
-    return rank
 
 
 cdef int check(fc_status status) except -1:
@@ -126,9 +103,9 @@ cdef int run_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weig
     return check(status)
 
 
-def conv2d(object x, object weight, object bias=None, *, object stride=1, object padding=0, object dilation=1,
-           object groups=1, object layout="NHWC", object activation=None, object precision=None,
-           object algorithm="auto", object out=None):
+cdef object convolve(object x, object weight, object bias, object stride, object padding, object dilation,
+                     object groups, object layout, object activation, object precision, object algorithm, object out,
+                     int axes):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array x_view, weight_view, bias_view, y_view
@@ -137,34 +114,38 @@ def conv2d(object x, object weight, object bias=None, *, object stride=1, object
     cdef int64_t y_sizes[4]
     cdef const void *packed
     cdef cnp.ndarray x_array = to_array(x, "x", True), weight_array = to_array(plain(weight), "weight", False)
-    cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
+    cdef bint channels_first = to_channels_first(layout, axes)
+    cdef int rank = image_array_sizes(x_array, "x", channels_first, axes, x_sizes)
     cdef int number = result_type(x_array, weight_array)
-    array_sizes(weight_array, "weight", 4, 4, weight_sizes)
+    filter_array_sizes(weight_array, channels_first, axes, weight_sizes)
     to_options(&options, activation, algorithm, precision)
-    resolve(&g, x_sizes, rank, weight_sizes, "x", "weight", stride, padding, dilation, groups, channels_first)
+    resolve(&g, x_sizes, rank, weight_sizes, "x", "weight", stride, padding, dilation, groups, channels_first, axes)
     cdef cnp.ndarray bias_array = to_bias(bias, g.k, &bias_view, &number)
     check_algorithm(&g, FC_FORWARD, number, &options, algorithm)
     attach(weight, FC_FORWARD, channels_first, &g, number, &packed)
     output_sizes(&g, channels_first, rank, y_sizes)
-    cdef cnp.ndarray target = to_result(out, rank, y_sizes, number)
+    cdef cnp.ndarray target = to_image_result(out, rank, y_sizes, number, channels_first, axes)
     if out is not None:
         refuse_overlaps(target, x, "x", plain(weight), "weight", bias, "bias")
     cdef cnp.ndarray y = walkable(target)
-    view_image(x_array, channels_first, &x_view)
-    view_filters(weight_array, channels_first, &weight_view)
+    view_image(x_array, channels_first, &x_view, axes)
+    view_filters(weight_array, channels_first, &weight_view, axes)
     weight_view.packed = packed
-    view_image(y, channels_first, &y_view)
+    view_image(y, channels_first, &y_view, axes)
     run_forward(&g, &x_view, &weight_view, NULL if bias_array is None else &bias_view, &y_view, &options)
     return deliver(out, target, y)
 
 
-cdef int check_grad_y(cnp.ndarray grad_y, const fc_conv2d *g, bint channels_first, int rank) except -1:
+def conv2d(object x, object weight, object bias=None, *, object stride=1, object padding=0, object dilation=1,
+           object groups=1, object layout="NHWC", object activation=None, object precision=None,
+           object algorithm="auto", object out=None):
+    return convolve(x, weight, bias, stride, padding, dilation, groups, layout, activation, precision, algorithm, out, 2)
+
+
+cdef int check_grad_y(cnp.ndarray grad_y, const fc_conv2d *g, bint channels_first, int rank, int axes) except -1:
     cdef int64_t expected[4]
     output_sizes(g, channels_first, rank, expected)
-    if not has_sizes(grad_y, expected, rank):
-        raise errors.wrong_grad_y((<object>grad_y).shape, sizes_tuple(expected, rank))
-    return 0
+    return refuse_other_grad_y(grad_y, expected, rank, channels_first, axes)
 
 
 cdef int run_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
@@ -180,7 +161,7 @@ cdef int run_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc
 
 cdef object backward_input(object grad_y, object weight, object x_shape, object stride, object padding, object dilation,
                            object groups, object layout, object precision, object algorithm, object out,
-                           object x_name):
+                           object x_name, int axes):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array grad_y_view, weight_view, grad_x_view
@@ -189,23 +170,23 @@ cdef object backward_input(object grad_y, object weight, object x_shape, object 
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray weight_array = to_array(plain(weight), "weight", False)
     cdef const void *packed
-    cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = to_shape(x_shape, x_name, 3, 4, x_sizes)
-    array_sizes(weight_array, "weight", 4, 4, weight_sizes)
+    cdef bint channels_first = to_channels_first(layout, axes)
+    cdef int rank = image_shape_sizes(x_shape, x_name, channels_first, axes, x_sizes)
+    filter_array_sizes(weight_array, channels_first, axes, weight_sizes)
     to_options(&options, None, algorithm, precision)
-    resolve(&g, x_sizes, rank, weight_sizes, x_name, "weight", stride, padding, dilation, groups, channels_first)
-    check_grad_y(grad_y_array, &g, channels_first, rank)
+    resolve(&g, x_sizes, rank, weight_sizes, x_name, "weight", stride, padding, dilation, groups, channels_first, axes)
+    check_grad_y(grad_y_array, &g, channels_first, rank, axes)
     cdef int number = result_type(grad_y_array, weight_array)
     check_algorithm(&g, FC_BACKWARD_INPUT, number, &options, algorithm)
     attach(weight, FC_BACKWARD_INPUT, channels_first, &g, number, &packed)
-    cdef cnp.ndarray target = to_result(out, rank, x_sizes, number)
+    cdef cnp.ndarray target = to_image_result(out, rank, x_sizes, number, channels_first, axes)
     if out is not None:
         refuse_overlaps(target, grad_y, "grad_y", plain(weight), "weight")
     cdef cnp.ndarray grad_x = walkable(target)
-    view_image(grad_y_array, channels_first, &grad_y_view)
-    view_filters(weight_array, channels_first, &weight_view)
+    view_image(grad_y_array, channels_first, &grad_y_view, axes)
+    view_filters(weight_array, channels_first, &weight_view, axes)
     weight_view.packed = packed
-    view_image(grad_x, channels_first, &grad_x_view)
+    view_image(grad_x, channels_first, &grad_x_view, axes)
     run_backward_input(&g, &grad_y_view, &weight_view, &grad_x_view, &options)
     return deliver(out, target, grad_x)
 
@@ -214,7 +195,7 @@ def conv2d_backward_input(object grad_y, object weight, object x_shape, *, objec
                           object dilation=1, object groups=1, object layout="NHWC", object precision=None,
                           object algorithm="auto", object out=None):
     return backward_input(grad_y, weight, x_shape, stride, padding, dilation, groups, layout, precision, algorithm,
-                          out, "x_shape")
+                          out, "x_shape", 2)
 
 
 cdef int run_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
@@ -230,7 +211,7 @@ cdef int run_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const f
 
 cdef object backward_weight(object grad_y, object x, object weight_shape, object stride, object padding,
                             object dilation, object groups, object layout, object precision, object algorithm,
-                            object out, object weight_name):
+                            object out, object weight_name, int axes):
     cdef fc_conv2d g
     cdef fc_options options
     cdef fc_array grad_y_view, x_view, grad_weight_view
@@ -238,21 +219,21 @@ cdef object backward_weight(object grad_y, object x, object weight_shape, object
     cdef int64_t weight_sizes[4]
     cdef cnp.ndarray grad_y_array = to_array(grad_y, "grad_y", False)
     cdef cnp.ndarray x_array = to_array(x, "x", True)
-    cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
-    to_shape(weight_shape, weight_name, 4, 4, weight_sizes)
+    cdef bint channels_first = to_channels_first(layout, axes)
+    cdef int rank = image_array_sizes(x_array, "x", channels_first, axes, x_sizes)
+    filter_shape_sizes(weight_shape, weight_name, channels_first, axes, weight_sizes)
     to_options(&options, None, algorithm, precision)
-    resolve(&g, x_sizes, rank, weight_sizes, "x", weight_name, stride, padding, dilation, groups, channels_first)
-    check_grad_y(grad_y_array, &g, channels_first, rank)
+    resolve(&g, x_sizes, rank, weight_sizes, "x", weight_name, stride, padding, dilation, groups, channels_first, axes)
+    check_grad_y(grad_y_array, &g, channels_first, rank, axes)
     cdef int number = result_type(grad_y_array, x_array)
     check_algorithm(&g, FC_BACKWARD_WEIGHT, number, &options, algorithm)
-    cdef cnp.ndarray target = to_result(out, 4, weight_sizes, number)
+    cdef cnp.ndarray target = to_filter_result(out, weight_sizes, number, channels_first, axes)
     if out is not None:
         refuse_overlaps(target, grad_y, "grad_y", x, "x")
     cdef cnp.ndarray grad_weight = walkable(target)
-    view_image(grad_y_array, channels_first, &grad_y_view)
-    view_image(x_array, channels_first, &x_view)
-    view_filters(grad_weight, channels_first, &grad_weight_view)
+    view_image(grad_y_array, channels_first, &grad_y_view, axes)
+    view_image(x_array, channels_first, &x_view, axes)
+    view_filters(grad_weight, channels_first, &grad_weight_view, axes)
     run_backward_weight(&g, &grad_y_view, &x_view, &grad_weight_view, &options)
     return deliver(out, target, grad_weight)
 
@@ -261,11 +242,11 @@ def conv2d_backward_weight(object grad_y, object x, object weight_shape, *, obje
                            object dilation=1, object groups=1, object layout="NHWC", object precision=None,
                            object algorithm="auto", object out=None):
     return backward_weight(grad_y, x, weight_shape, stride, padding, dilation, groups, layout, precision, algorithm,
-                           out, "weight_shape")
+                           out, "weight_shape", 2)
 
 
-def conv2d_gradients(object grad_y, object x, object weight, object stride, object padding, object dilation,
-                     object groups, object layout, object precision, object algorithm):
+def conv_gradients(int axes, object grad_y, object x, object weight, object stride, object padding, object dilation,
+                   object groups, object layout, object precision, object algorithm):
     """The three gradients as a tuple; errors speak of x and weight, not of their shapes."""
     if not isinstance(x, ndarray):
         raise errors.not_an_array("x", x)
@@ -273,10 +254,10 @@ def conv2d_gradients(object grad_y, object x, object weight, object stride, obje
         raise errors.not_an_array("weight", weight)
     return (
         backward_input(grad_y, weight, x.shape, stride, padding, dilation, groups, layout, precision, algorithm, None,
-                       "x"),
+                       "x", axes),
         backward_weight(grad_y, x, weight.shape, stride, padding, dilation, groups, layout, precision, algorithm, None,
-                        "weight"),
-        conv2d_backward_bias(grad_y, layout=layout),
+                        "weight", axes),
+        backward_bias_of_images(grad_y, layout, None, axes),
     )
 
 
@@ -300,28 +281,37 @@ cdef object backward_bias(object grad_y, const int64_t *sizes, const fc_array *g
     return deliver(out, target, grad_bias)
 
 
-def conv2d_backward_bias(object grad_y, *, object layout="NHWC", object out=None):
+cdef object backward_bias_of_images(object grad_y, object layout, object out, int axes):
     cdef fc_array view
     cdef int64_t sizes[4]
     cdef int64_t named[4]
     cdef cnp.ndarray array = to_array(grad_y, "grad_y", False)
-    cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = array_sizes(array, "grad_y", 3, 4, sizes)
+    cdef bint channels_first = to_channels_first(layout, axes)
+    cdef int rank = image_array_sizes(array, "grad_y", channels_first, axes, sizes)
     image_sizes(sizes, channels_first, rank, &named[0], &named[1], &named[2], &named[3])
-    view_image(array, channels_first, &view)
+    view_image(array, channels_first, &view, axes)
     return backward_bias(grad_y, named, &view, cnp.PyArray_TYPE(array), out)
 
 
-def conv2d_output_shape(object x_shape, object weight_shape, *, object stride=1, object padding=0, object dilation=1,
-                        object groups=1, object layout="NHWC"):
+def conv2d_backward_bias(object grad_y, *, object layout="NHWC", object out=None):
+    return backward_bias_of_images(grad_y, layout, out, 2)
+
+
+cdef object output_shape(object x_shape, object weight_shape, object stride, object padding, object dilation,
+                         object groups, object layout, int axes):
     cdef fc_conv2d g
     cdef int64_t x_sizes[4]
     cdef int64_t weight_sizes[4]
     cdef int64_t y_sizes[4]
-    cdef bint channels_first = to_channels_first(layout)
-    cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
-    to_shape(weight_shape, "weight_shape", 4, 4, weight_sizes)
+    cdef bint channels_first = to_channels_first(layout, axes)
+    cdef int rank = image_shape_sizes(x_shape, "x_shape", channels_first, axes, x_sizes)
+    filter_shape_sizes(weight_shape, "weight_shape", channels_first, axes, weight_sizes)
     resolve(&g, x_sizes, rank, weight_sizes, "x_shape", "weight_shape", stride, padding, dilation, groups,
-            channels_first)
+            channels_first, axes)
     output_sizes(&g, channels_first, rank, y_sizes)
-    return sizes_tuple(y_sizes, rank)
+    return image_tuple(y_sizes, rank, channels_first, axes)
+
+
+def conv2d_output_shape(object x_shape, object weight_shape, *, object stride=1, object padding=0, object dilation=1,
+                        object groups=1, object layout="NHWC"):
+    return output_shape(x_shape, weight_shape, stride, padding, dilation, groups, layout, 2)

@@ -36,6 +36,28 @@ def activation_backward(object activation, object grad_y, object y, object out):
     return True
 
 
+def add(object a, object b, object activation, object out):
+    """out = activation(a + b), for None, "relu" and "leaky_relu". False where the arrays do not suit; nothing is
+    written then."""
+    cdef fc_activation kind = <fc_activation>to_activation(activation)
+    cdef int number = compute_type(a)
+    cdef fc_status status
+    if number < 0 or not (is_plain(a, number) and is_plain(b, number) and is_plain(out, number)):
+        return False
+    if kind == FC_TANH or kind == FC_SIGMOID:
+        return False
+    if a.shape != b.shape or out.shape != a.shape or not cnp.PyArray_ISWRITEABLE(out):
+        return False
+    cdef int64_t count = cnp.PyArray_SIZE(a)
+    cdef const void *a_data = cnp.PyArray_DATA(a)
+    cdef const void *b_data = cnp.PyArray_DATA(b)
+    cdef void *out_data = cnp.PyArray_DATA(out)
+    with nogil:
+        status = fc_add(kind, dtype_number(number), count, a_data, b_data, out_data)
+    check(status)
+    return True
+
+
 def cross_entropy(object logits, object labels, object out):
     """The loss, its gradient in out. None where the arrays do not suit or a label is no class; nothing is written."""
     cdef int number = compute_type(logits)
@@ -61,49 +83,94 @@ def cross_entropy(object logits, object labels, object out):
     return loss
 
 
-def sgd_step(object parameters, object gradients, object velocity, double rate, double momentum, double decay,
-             bint nesterov, double least):
-    """One update of vectors of one type; velocity may be None. False where they do not suit."""
-    cdef int number = compute_type(parameters)
-    cdef void *velocity_data = NULL
-    cdef fc_status status
+cdef bint are_vectors(int number, object parameters, object gradients) noexcept:
+    """Whether an update can go over the two: plain numbers of that type, as many in both, the first writable."""
     if number < 0 or not (is_plain(parameters, number) and is_plain(gradients, number)):
         return False
-    cdef int64_t count = cnp.PyArray_SIZE(parameters)
-    if cnp.PyArray_SIZE(gradients) != count or not cnp.PyArray_ISWRITEABLE(parameters):
+    return cnp.PyArray_SIZE(gradients) == cnp.PyArray_SIZE(parameters) and cnp.PyArray_ISWRITEABLE(parameters)
+
+
+cdef bint is_state(int number, object parameters, object state) noexcept:
+    return is_plain(state, number) and cnp.PyArray_SIZE(state) == cnp.PyArray_SIZE(parameters)
+
+
+# Updates of vectors of one type, each with the factor and limit of gradients; velocities may be None.
+
+def sgd_step(object parameters, object gradients, object velocity, double rate, double momentum, double decay,
+             bint nesterov, double least, double factor=1, double limit=0):
+    cdef int number = compute_type(parameters)
+    cdef void *velocity_data = NULL
+    cdef fc_clip clip = fc_clip(factor, limit)
+    cdef fc_status status
+    if not are_vectors(number, parameters, gradients):
         return False
     if velocity is not None:
-        if not is_plain(velocity, number) or cnp.PyArray_SIZE(velocity) != count:
+        if not is_state(number, parameters, velocity):
             return False
         velocity_data = cnp.PyArray_DATA(velocity)
+    cdef int64_t count = cnp.PyArray_SIZE(parameters)
     cdef void *parameters_data = cnp.PyArray_DATA(parameters)
     cdef const void *gradients_data = cnp.PyArray_DATA(gradients)
     with nogil:
         status = fc_sgd_step(dtype_number(number), count, parameters_data, gradients_data, velocity_data, rate,
-                             momentum, decay, nesterov, least)
+                             momentum, decay, nesterov, least, &clip)
     check(status)
     return True
 
 
 def adam_step(object parameters, object gradients, object m, object v, double scale, double beta1, double beta2,
-              double epsilon, double least):
-    """One update of vectors of one type. False where they do not suit."""
+              double epsilon, double decay, double keep, double least, double factor=1, double limit=0):
     cdef int number = compute_type(parameters)
+    cdef fc_clip clip = fc_clip(factor, limit)
     cdef fc_status status
-    if number < 0 or not (is_plain(parameters, number) and is_plain(gradients, number) and is_plain(m, number)
-                          and is_plain(v, number)):
+    if not (are_vectors(number, parameters, gradients) and is_state(number, parameters, m)
+            and is_state(number, parameters, v)):
         return False
     cdef int64_t count = cnp.PyArray_SIZE(parameters)
-    if cnp.PyArray_SIZE(gradients) != count or cnp.PyArray_SIZE(m) != count or cnp.PyArray_SIZE(v) != count:
-        return False
-    if not cnp.PyArray_ISWRITEABLE(parameters):
-        return False
     cdef void *parameters_data = cnp.PyArray_DATA(parameters)
     cdef const void *gradients_data = cnp.PyArray_DATA(gradients)
     cdef void *m_data = cnp.PyArray_DATA(m)
     cdef void *v_data = cnp.PyArray_DATA(v)
     with nogil:
         status = fc_adam_step(dtype_number(number), count, parameters_data, gradients_data, m_data, v_data, scale,
-                              beta1, beta2, epsilon, least)
+                              beta1, beta2, epsilon, decay, keep, least, &clip)
     check(status)
     return True
+
+
+def rmsprop_step(object parameters, object gradients, object squares, object velocity, double scale, double alpha,
+                 double epsilon, double momentum, double decay, double least, double factor=1, double limit=0):
+    cdef int number = compute_type(parameters)
+    cdef void *velocity_data = NULL
+    cdef fc_clip clip = fc_clip(factor, limit)
+    cdef fc_status status
+    if not (are_vectors(number, parameters, gradients) and is_state(number, parameters, squares)):
+        return False
+    if velocity is not None:
+        if not is_state(number, parameters, velocity):
+            return False
+        velocity_data = cnp.PyArray_DATA(velocity)
+    cdef int64_t count = cnp.PyArray_SIZE(parameters)
+    cdef void *parameters_data = cnp.PyArray_DATA(parameters)
+    cdef const void *gradients_data = cnp.PyArray_DATA(gradients)
+    cdef void *squares_data = cnp.PyArray_DATA(squares)
+    with nogil:
+        status = fc_rmsprop_step(dtype_number(number), count, parameters_data, gradients_data, squares_data,
+                                 velocity_data, scale, alpha, epsilon, momentum, decay, least, &clip)
+    check(status)
+    return True
+
+
+def square_sum(object x):
+    """The sum of the squares of plain numbers as a float; None where they do not suit."""
+    cdef int number = compute_type(x)
+    cdef double total = 0
+    cdef fc_status status
+    if not is_plain(x, number):
+        return None
+    cdef int64_t count = cnp.PyArray_SIZE(x)
+    cdef const void *data = cnp.PyArray_DATA(x)
+    with nogil:
+        status = fc_square_sum(dtype_number(number), count, data, &total)
+    check(status)
+    return total

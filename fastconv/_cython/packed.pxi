@@ -2,6 +2,8 @@
 # Weights packed once for many calls.
 
 cdef dict ROLES = {"conv2d": FC_FORWARD, "conv2d_backward_input": FC_BACKWARD_INPUT,
+                   "conv_transpose2d": FC_BACKWARD_INPUT, "conv1d": FC_FORWARD, "conv1d_backward_input": FC_BACKWARD_INPUT,
+                   "conv_transpose1d": FC_BACKWARD_INPUT,
                    "linear": FC_FORWARD, "linear_backward_input": FC_BACKWARD_INPUT}
 
 
@@ -37,15 +39,18 @@ cdef class PackedWeights:
     cdef fc_conv2d g
     cdef fc_operation role
     cdef bint channels_first
+    cdef int axes  # of pixels
     cdef int number, made_for  # NumPy's number of the type; the instruction set
 
     def __cinit__(self, object weight, object x_shape, object operation, object stride, object padding,
-                  object dilation, object groups, object layout, object precision, object algorithm):
+                  object dilation, object groups, object layout, object precision, object algorithm,
+                  object output_padding):
         cdef fc_options options
         cdef const char *reason = NULL
         cdef const char *choice
         cdef cnp.ndarray array = to_array(weight, "weight", False)
-        self.arguments = (x_shape, operation, stride, padding, dilation, groups, layout, precision, algorithm)
+        self.arguments = (x_shape, operation, stride, padding, dilation, groups, layout, precision, algorithm,
+                          output_padding)
         if operation is None:
             operation = "linear" if cnp.PyArray_NDIM(array) == 2 else "conv2d"
         if not isinstance(operation, str):
@@ -53,10 +58,11 @@ cdef class PackedWeights:
         if operation not in ROLES:
             raise errors.unknown_name("operation", operation, tuple(ROLES))
         self.operation, self.role = operation, <fc_operation><int>ROLES[operation]
-        self.channels_first, self.layout = to_channels_first(layout), layout
+        self.axes = 1 if "1d" in operation else 2
+        self.channels_first, self.layout = to_channels_first(layout, self.axes), layout
         self.number = cnp.PyArray_TYPE(array)
         to_options(&options, None, algorithm, precision)
-        self.to_geometry(array, x_shape, stride, padding, dilation, groups)
+        self.to_geometry(array, x_shape, stride, padding, output_padding, dilation, groups)
         check_algorithm(&self.g, self.role, self.number, &options, algorithm)
         choice = fc_conv2d_choice(&self.g, self.role, self.c_dtype(), &options, &reason)
         self.algorithm = choice.decode()
@@ -69,18 +75,21 @@ cdef class PackedWeights:
     cdef bint is_dense(self):
         return self.operation.startswith("linear")
 
-    cdef int to_geometry(self, cnp.ndarray array, object x_shape, object stride, object padding, object dilation,
-                         object groups) except -1:
+    cdef int to_geometry(self, cnp.ndarray array, object x_shape, object stride, object padding, object output_padding,
+                         object dilation, object groups) except -1:
         cdef int64_t x_sizes[4]
         cdef int64_t sizes[4]
         cdef int rank = 4
         if not self.is_dense():
-            array_sizes(array, "weight", 4, 4, sizes)
+            filter_array_sizes(array, self.channels_first, self.axes, sizes)
             if x_shape is None:
                 raise errors.no_x_shape(self.operation)
-            rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
+            rank = image_shape_sizes(x_shape, "x_shape", self.channels_first, self.axes, x_sizes)
+            if self.operation.startswith("conv_transpose"):
+                return resolve_transposed(&self.g, x_sizes, rank, sizes, "x_shape", "weight", stride, padding,
+                                          output_padding, dilation, groups, self.channels_first, self.axes)
             return resolve(&self.g, x_sizes, rank, sizes, "x_shape", "weight", stride, padding, dilation, groups,
-                           self.channels_first)
+                           self.channels_first, self.axes)
         if cnp.PyArray_NDIM(array) != 2:
             raise errors.not_a_matrix("weight", (<object>array).shape)
         sizes[0] = sizes[1] = x_sizes[0] = x_sizes[1] = x_sizes[2] = 1
@@ -93,9 +102,11 @@ cdef class PackedWeights:
         cdef bint forward = self.role == FC_FORWARD
         if self.is_dense():
             return (0, 1) if forward else (1, 0)
+        pixels = tuple(range(self.axes))
         if self.channels_first:
-            return (2, 3, 1, 0) if forward else (2, 3, 0, 1)
-        return (0, 1, 2, 3) if forward else (0, 1, 3, 2)
+            pixels = tuple(range(2, 2 + self.axes))
+            return (*pixels, 1, 0) if forward else (*pixels, 0, 1)
+        return (*pixels, self.axes, self.axes + 1) if forward else (*pixels, self.axes + 1, self.axes)
 
     cdef int pack(self, const fc_options *options) except -1:
         cdef fc_array view
@@ -109,7 +120,7 @@ cdef class PackedWeights:
         if self.is_dense():
             view_matrix(self.weight, &view)
         else:
-            view_filters(self.weight, self.channels_first, &view)
+            view_filters(self.weight, self.channels_first, &view, self.axes)
         with nogil:
             status = fc_conv2d_pack(&self.g, self.role, self.c_dtype(), &view, options, block)
         check(status)
@@ -151,8 +162,9 @@ cdef class PackedWeights:
 
 def pack_weights(object weight, object x_shape=None, *, object operation=None, object stride=1, object padding=0,
                  object dilation=1, object groups=1, object layout="NHWC", object precision=None,
-                 object algorithm="auto"):
-    return PackedWeights(weight, x_shape, operation, stride, padding, dilation, groups, layout, precision, algorithm)
+                 object algorithm="auto", object output_padding=0):
+    return PackedWeights(weight, x_shape, operation, stride, padding, dilation, groups, layout, precision, algorithm,
+                         output_padding)
 
 
 cdef inline object plain(object weight):

@@ -5,6 +5,7 @@ from importlib import resources
 
 import numpy as np
 
+SIDE, INK = 8, 16  # pixels along each axis, and the value of a black one
 TRAINING_IMAGES = 1437  # the images after these are from writers who wrote none of them
 
 

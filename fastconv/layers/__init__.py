@@ -3,14 +3,16 @@
 
 from fastconv.layers.activation import Activation, Dropout, ReLU, Softmax
 from fastconv.layers.base import Layer
+from fastconv.layers.containers import Concatenate, Residual
 from fastconv.layers.conv import Conv2D, DepthwiseConv2D
 from fastconv.layers.dense import Dense
 from fastconv.layers.pool import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
-from fastconv.layers.shape import Flatten, Rescaling
+from fastconv.layers.shape import Flatten, Rescaling, Reshape
 
 BUILT_IN = (
     Activation,
     AveragePooling2D,
+    Concatenate,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -20,6 +22,8 @@ BUILT_IN = (
     MaxPooling2D,
     ReLU,
     Rescaling,
+    Reshape,
+    Residual,
     Softmax,
 )
 

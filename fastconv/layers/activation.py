@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv import _core
 from fastconv.arguments import number
-from fastconv.layers.base import Layer
+from fastconv.layers.base import Layer, into
 
 LEAKY_SLOPE = 0.01
 BOOL = np.dtype(bool)
@@ -20,8 +20,8 @@ def relu(x, out=None):
 
 
 def leaky_relu(x, out=None):
-    y = np.multiply(x, LEAKY_SLOPE, out=out)
-    return np.maximum(x, y, out=y)
+    y = np.multiply(x, LEAKY_SLOPE, out=None if out is x else out)
+    return np.maximum(x, y, out=y if out is None else out)
 
 
 def sigmoid(x, out=None):
@@ -98,24 +98,40 @@ def activation_gradient(layer, grad_y, y):
     activation = layer.activation
     if activation is None:
         return grad_y
-    out = grad_y if layer.workspace is not None else np.empty(y.shape, y.dtype)
+    out = layer.gradient_place(grad_y)
+    if out is None:
+        out = np.empty(y.shape, y.dtype)
     if activation != "softmax" and _core.activation_backward(activation, grad_y, y, out):
         return out
     return BACKWARD[activation](grad_y, y, out=out)  # arrays that are no adjacent numbers of one type
 
 
+def added(a, b, activation, out=None):
+    """activation(a + b), for an activation that convolutions fuse or None; ``out`` may be ``a`` or ``b``."""
+    if out is None:
+        out = np.empty(a.shape, np.result_type(a, b))
+    if _core.add(a, b, activation, out):
+        return out
+    y = np.add(a, b, out=out)
+    return y if activation is None else FORWARD[activation](y, out=y)
+
+
 class Activation(Layer):
     """An activation by name: "relu", "leaky_relu", "tanh", "sigmoid", "softmax" or None."""
 
+    takes_out = True
     config_names = ("activation",)
 
     def __init__(self, activation, **common):
         super().__init__(**common)
         self.activation = activation_name(activation, FORWARD)
 
-    def forward(self, x, training=False):
-        out = self.buffer("y", x.shape, x.dtype) if training else None
-        y = x if self.activation is None else FORWARD[self.activation](x, out=out)
+    def forward(self, x, training=False, out=None):
+        if self.activation is None:
+            y = into(out, x)
+        else:
+            out = self.buffer("y", x.shape, x.dtype) if training and out is None else out
+            y = FORWARD[self.activation](x, out=out)
         if training:
             self._y = y
         return y
@@ -124,7 +140,7 @@ class Activation(Layer):
         return activation_gradient(self, grad_y, self._y)
 
     def logits(self, x, training=False):
-        """The argument of a softmax, for a loss that contains the softmax."""
+        """The argument of the activation, for a loss that contains the activation."""
         return x
 
     def logits_backward(self, grad_logits):
@@ -182,5 +198,4 @@ class Dropout(Layer):
         return self.rng.random(out=out, dtype=x.dtype)
 
     def backward(self, grad_y):
-        out = grad_y if self.workspace is not None else None
-        return np.multiply(grad_y, self._scale, out=out)
+        return np.multiply(grad_y, self._scale, out=self.gradient_place(grad_y))

@@ -8,10 +8,13 @@ from fastconv.arguments import boolean, integer_pair, keras_names, one_of, posit
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import FUSED, RELU_LIKE, activation_gradient, activation_name
 from fastconv.layers.base import Layer
+from fastconv.layers.windows import unread_pixels
 
 
 class _Convolution(Layer):
     """What the two layers share; they differ in the number of filters and groups."""
+
+    takes_out = True
 
     def __init__(self, kernel_size, stride, padding, activation, bias, dilation, init, **common):
         super().__init__(**common)
@@ -38,6 +41,17 @@ class _Convolution(Layer):
             shapes["bias"] = (self.filters_and_groups(channels)[0],)
         return shapes
 
+    def multiply_adds(self, input_shape):
+        pixels = self._pixels(self.output_shape(input_shape))
+        return math.prod(pixels) * math.prod(self._weight_shape(self._channels(input_shape)))
+
+    def unread_pixels(self, input_shape):
+        pixels, outputs = (self._pixels(shape) for shape in (input_shape, self.output_shape(input_shape)))
+        return unread_pixels(pixels, outputs, self.kernel_size, self.stride, self.padding, self.dilation)
+
+    def _pixels(self, shape):
+        return shape[1:] if self.layout == "NCHW" else shape[:-1]
+
     def initialize(self, rng, input_shape, before_relu=False):
         filters, groups = self.filters_and_groups(self._channels(input_shape))
         weight = self.parameters["weight"]
@@ -52,15 +66,17 @@ class _Convolution(Layer):
         geometry = self._geometry(self._channels(input_shape))
         return ops.pack_weights(self.parameters["weight"], (1, *input_shape), **geometry)
 
-    def forward(self, x, training=False):
+    def forward(self, x, training=False, out=None):
         self.require_parameters(x)
         geometry, y_shape = self.planned(x.shape)
+        if training and out is None:
+            out = self.buffer("y", y_shape, x.dtype)
         y = ops.conv2d(
             x,
             self.packed or self.parameters["weight"],
             self.parameters.get("bias"),
             activation=self.activation,
-            out=self.buffer("y", y_shape, x.dtype) if training else None,
+            out=out,
             **geometry,
         )
         if training:

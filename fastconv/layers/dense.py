@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The fully connected layer."""
 
+import math
+
 from fastconv import ops
 from fastconv.arguments import boolean, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
@@ -21,6 +23,7 @@ class Dense(Layer):
     or "softmax". ``init`` as in Conv2D. Keras's spelling ``use_bias`` is understood.
     """
 
+    takes_out = True
     config_names = ("units", "activation", "bias", "init")
 
     @keras_names(use_bias="bias")
@@ -42,6 +45,9 @@ class Dense(Layer):
             shapes["bias"] = (self.units,)
         return shapes
 
+    def multiply_adds(self, input_shape):
+        return math.prod(input_shape) * self.units
+
     def initialize(self, rng, input_shape, before_relu=False):
         weight, bias = self.parameters["weight"], self.parameters.get("bias")
         before_relu = before_relu or self.activation in RELU_LIKE
@@ -50,8 +56,8 @@ class Dense(Layer):
     def pack(self, input_shape):
         return ops.pack_weights(self.parameters["weight"])
 
-    def forward(self, x, training=False):
-        y = self.logits(x, training)
+    def forward(self, x, training=False, out=None):
+        y = self._product(x, training, self.activation if self.activation in FUSED else None, out)
         if self.activation == "softmax":
             y = softmax(y, out=y)
         if training:
@@ -61,14 +67,16 @@ class Dense(Layer):
     def backward(self, grad_y):
         return self.logits_backward(activation_gradient(self, grad_y, self._y))
 
-    def logits(self, x, training=False):
-        """What ``forward`` gives, without a softmax, for a loss that contains the softmax."""
+    def logits(self, x, training=False, out=None):
+        """What ``forward`` gives without its activation, for a loss that contains the activation."""
+        return self._product(x, training, None, out)
+
+    def _product(self, x, training, activation, out):
         self.require_parameters(x)
         weight, bias = self.packed or self.parameters["weight"], self.parameters.get("bias")
-        activation = self.activation if self.activation in FUSED else None
         if training:
             self._x = x
-        out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if training else None
+            out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if out is None else out
         return ops.linear(x, weight, bias, activation=activation, out=out)
 
     def logits_backward(self, grad_logits):

@@ -6,12 +6,15 @@ import numpy as np
 from fastconv import ops
 from fastconv.arguments import boolean, integer_pair, keras_names, positive_integer
 from fastconv.layers.base import Layer
+from fastconv.layers.windows import unread_pixels
 
 INDEX = np.dtype(np.int64)
 
 
 class _Pooling(Layer):
     """What the two windowed layers share: where their windows lie."""
+
+    takes_out = True
 
     def __init__(self, kernel_size, stride, padding, ceil_mode, **common):
         super().__init__(**common)
@@ -24,6 +27,12 @@ class _Pooling(Layer):
         dilation = getattr(self, "dilation", 1)
         shape = ops.pool2d_output_shape((1, *input_shape), dilation=dilation, **self._window())
         return shape[1:]
+
+    def unread_pixels(self, input_shape):
+        output_shape, dilation = self.output_shape(input_shape), getattr(self, "dilation", 1)
+        axes = slice(1, None) if self.layout == "NCHW" else slice(None, -1)
+        window = self.kernel_size, self.stride, self.padding, dilation
+        return unread_pixels(input_shape[axes], output_shape[axes], *window)
 
     def _window(self):
         return {
@@ -50,12 +59,12 @@ class MaxPooling2D(_Pooling):
         super().__init__(kernel_size, stride, padding, ceil_mode, **common)
         self.dilation = integer_pair(dilation, "dilation")
 
-    def forward(self, x, training=False):
+    def forward(self, x, training=False, out=None):
         window, y_shape = self.planned(x.shape)
         if not training:
-            return ops.max_pool2d(x, dilation=self.dilation, **window)
+            return ops.max_pool2d(x, dilation=self.dilation, **window, out=out)
         self._x_shape = x.shape
-        out = self.buffer("y", y_shape, x.dtype), self.buffer("indices", y_shape, INDEX)
+        out = self.buffer("y", y_shape, x.dtype) if out is None else out, self.buffer("indices", y_shape, INDEX)
         y, self._indices = ops.max_pool2d(x, dilation=self.dilation, return_indices=True, out=out, **window)
         return y
 
@@ -104,11 +113,11 @@ class AveragePooling2D(_Pooling):
             "divisor_override": self.divisor_override,
         }
 
-    def forward(self, x, training=False):
+    def forward(self, x, training=False, out=None):
+        window, y_shape = self.planned(x.shape)
         if training:
             self._x_shape = x.shape
-        window, y_shape = self.planned(x.shape)
-        out = self.buffer("y", y_shape, x.dtype) if training else None
+            out = self.buffer("y", y_shape, x.dtype) if out is None else out
         return ops.avg_pool2d(x, **window, **self._divisor(), out=out)
 
     def backward(self, grad_y):

@@ -5,20 +5,17 @@ import math
 
 import numpy as np
 
-from fastconv.arguments import number
+from fastconv.arguments import integer, number
 from fastconv.layers.base import Layer
 
 
-class Flatten(Layer):
-    """(N, ...) to (N, product of the rest), in memory order of the layout."""
-
-    def output_shape(self, input_shape):
-        return (math.prod(input_shape),)
+class _Reshaping(Layer):
+    """The same numbers in the same order in another shape, without a copy where that can be."""
 
     def forward(self, x, training=False):
         if training:
             self._shape = x.shape
-        return self._reshaped("_y", x, (len(x), math.prod(x.shape[1:])))
+        return self._reshaped("_y", x, (len(x), *self.output_shape(x.shape[1:])))
 
     def backward(self, grad_y):
         return self._reshaped("_grad_x", grad_y, self._shape)
@@ -32,6 +29,35 @@ class Flatten(Layer):
             last = array, array.reshape(shape)
             setattr(self, name, last)
         return last[1]
+
+
+class Flatten(_Reshaping):
+    """(N, ...) to (N, product of the rest), in memory order of the layout."""
+
+    def output_shape(self, input_shape):
+        return (math.prod(input_shape),)
+
+
+class Reshape(_Reshaping):
+    """(N, ...) to (N, *target_shape), in memory order of the layout. One number may be -1: as many as are left."""
+
+    config_names = ("target_shape",)
+
+    def __init__(self, target_shape, **common):
+        super().__init__(**common)
+        if not isinstance(target_shape, (tuple, list)):
+            raise TypeError(f"target_shape must be a tuple, got {target_shape!r}")
+        sizes = [integer(size, "target_shape") for size in target_shape]
+        if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+            raise ValueError(f"target_shape holds positive numbers and at most one -1, got {target_shape}")
+        self.target_shape = tuple(sizes)
+
+    def output_shape(self, input_shape):
+        size, known = math.prod(input_shape), abs(math.prod(self.target_shape))
+        rest, missing = divmod(size, known)
+        if missing or (-1 not in self.target_shape and rest != 1):
+            raise ValueError(f"target_shape={self.target_shape} does not hold the {size} numbers of {input_shape}")
+        return tuple(rest if size == -1 else size for size in self.target_shape)
 
 
 class Rescaling(Layer):
@@ -53,5 +79,4 @@ class Rescaling(Layer):
         return y
 
     def backward(self, grad_y):
-        out = grad_y if self.workspace is not None else None
-        return np.multiply(grad_y, self.scale, out=out)
+        return np.multiply(grad_y, self.scale, out=self.gradient_place(grad_y))

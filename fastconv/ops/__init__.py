@@ -50,6 +50,15 @@ from fastconv.ops.linear import (
     linear_backward_input,
     linear_backward_weight,
 )
+from fastconv.ops.one_dimension import (
+    Conv1dGradients,
+    conv1d,
+    conv1d_backward,
+    conv1d_backward_bias,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    conv1d_output_shape,
+)
 from fastconv.ops.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -58,4 +67,33 @@ from fastconv.ops.pooling import (
     max_pool2d,
     max_pool2d_backward,
     pool2d_output_shape,
+)
+from fastconv.ops.three_dimensions import (
+    Conv3dGradients,
+    ConvTranspose3dGradients,
+    conv3d,
+    conv3d_backward,
+    conv3d_backward_bias,
+    conv3d_backward_input,
+    conv3d_backward_weight,
+    conv3d_output_shape,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+    conv_transpose3d_backward_input,
+    conv_transpose3d_backward_weight,
+    conv_transpose3d_output_shape,
+)
+from fastconv.ops.transposed import (
+    ConvTranspose1dGradients,
+    ConvTranspose2dGradients,
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose1d_backward_input,
+    conv_transpose1d_backward_weight,
+    conv_transpose1d_output_shape,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose2d_backward_input,
+    conv_transpose2d_backward_weight,
+    conv_transpose2d_output_shape,
 )

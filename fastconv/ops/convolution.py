@@ -91,7 +91,7 @@ def conv2d_backward(grad_y, x, weight, *, stride=1, padding=0, dilation=1, group
     `conv2d` was given.
     """
     geometry = (stride, padding, dilation, groups, layout, precision, algorithm)
-    return Conv2dGradients(*_core.conv2d_gradients(grad_y, x, weight, *geometry))
+    return Conv2dGradients(*_core.conv_gradients(2, grad_y, x, weight, *geometry))
 
 
 @in_c
@@ -106,7 +106,7 @@ def conv2d_output_shape(x_shape, weight_shape, *, stride=1, padding=0, dilation=
 
 @in_c
 def pack_weights(weight, x_shape=None, *, operation=None, stride=1, padding=0, dilation=1, groups=1, layout="NHWC",
-                 precision=None, algorithm="auto"):  # fmt: skip
+                 precision=None, algorithm="auto", output_padding=0):  # fmt: skip
     """Bring weights that many calls will use into the order in which the kernels read them.
 
     ``packed = fc.pack_weights(weight, x.shape, padding=1)``, then ``fc.conv2d(x, packed, padding=1)``: the same bits as
@@ -121,12 +121,16 @@ def pack_weights(weight, x_shape=None, *, operation=None, stride=1, padding=0, d
         Shape of an image or a batch; not for dense layers. With the geometry it decides which algorithm is asked
         whether it needs panels.
     operation : str
-        "conv2d", "conv2d_backward_input", "linear" or "linear_backward_input"; None: "conv2d", for (C, K) "linear".
+        "conv2d", "conv2d_backward_input", "conv_transpose2d", "linear" or "linear_backward_input", or with 1d in the
+        place of 2d; None: "conv2d", for (C, K) "linear".
+    output_padding : int or pair
+        As "conv_transpose2d" has it.
 
     Returns
     -------
     PackedWeights
         For calls of this operation with this layout, these groups and results of the weight's dtype; the gradient of
-        the input also with this stride and, above 1, this dilation and padding. Other calls raise ValueError. Batch,
-        image size, threads and all else may differ. Under another instruction set it is read as an array.
+        the input and the transposed convolution also with this stride and, above 1, this dilation and padding. Other
+        calls raise ValueError. Batch, image size, threads and all else may differ. Under another instruction set it is
+        read as an array.
     """

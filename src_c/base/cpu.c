@@ -28,8 +28,8 @@ static int system_saves_tiles(void) {
     return (a >> 17 & 3) == 3;
 }
 
-/* Linux hands out tiles to processes that ask: their signal frames grow by 8 KiB. It refuses while a thread has a signal
- * stack that would not hold such a frame. Threads and children inherit the permission. */
+/* Linux hands out tiles to processes that ask: their signal frames grow by 8 KiB. It refuses while a thread has a
+ * signal stack that would not hold such a frame. Threads and children inherit the permission. */
 static int permission_to_use_tiles(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };

@@ -7,7 +7,8 @@
 
 #include "../include/fastconv.h"
 
-/* One task of a loop. worker: 0 <= worker < the number of threads asked for; no two tasks with one worker run at once. */
+/* One task of a loop. worker: 0 <= worker < the number of threads asked for; no two tasks with one worker run at
+ * once. */
 typedef void (*fc_task_fn)(void *context, int64_t task, int worker);
 
 /* Multiply-adds that a number moved is worth: two threads from 75 000 numbers on. */

@@ -7,7 +7,7 @@
  * flipped.
  *
  * Letters: n images, h x w input pixels, c input channels, k filters (output channels),
- * r x s filter height and width, p x q output pixels.
+ * r x s filter height and width, p x q output pixels; of volumes d slices, t filter slices, o output slices.
  */
 #ifndef FASTCONV_H
 #define FASTCONV_H
@@ -37,7 +37,9 @@ typedef enum fc_status {
     FC_BAD_INDEX,       /* a pooling index outside the image */
     FC_BAD_DTYPE,       /* an element type that this argument cannot have */
     FC_BAD_ALGORITHM,   /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
-    FC_BAD_PACKED       /* the weights were packed for another problem or instruction set */
+    FC_BAD_PACKED,         /* the weights were packed for another problem or instruction set */
+    FC_BAD_OUTPUT_PADDING, /* negative, not below stride or dilation, or beside "same" */
+    FC_SHORT_KERNEL        /* "same" of a transposed convolution: the stride is longer than the dilated kernel */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
@@ -60,6 +62,7 @@ typedef struct fc_array {
     fc_dtype dtype;
     int64_t stride[4];
     const void *packed; /* weights: NULL, or what fc_conv2d_pack has made of them */
+    const struct fc_depth *depth; /* for the library itself: what a caller writes here is not read */
 } fc_array;
 
 typedef enum fc_padding { FC_PAD_EXPLICIT, FC_PAD_VALID, FC_PAD_SAME, FC_PAD_SAME_LOWER } fc_padding;
@@ -73,6 +76,23 @@ typedef struct fc_conv2d {
     int64_t pad_top, pad_bottom, pad_left, pad_right; /* written unless the mode is explicit */
     int64_t p, q;                                     /* written by fc_conv2d_resolve */
 } fc_conv2d;
+
+/* A strided array of volumes: axes (n, d, h, w, c), filters (t, r, s, c, k). Otherwise as fc_array. */
+typedef struct fc_array3d {
+    void *data;
+    fc_dtype dtype;
+    int64_t stride[5];
+} fc_array3d;
+
+typedef struct fc_conv3d {
+    int64_t n, d, h, w, c;
+    int64_t k, t, r, s;
+    int64_t stride_d, stride_h, stride_w;
+    int64_t dilation_d, dilation_h, dilation_w;
+    int64_t groups;
+    int64_t pad_front, pad_back, pad_top, pad_bottom, pad_left, pad_right; /* written unless the mode is explicit */
+    int64_t o, p, q;                                                      /* written by fc_conv3d_resolve */
+} fc_conv3d;
 
 typedef struct fc_pool2d {
     int64_t n, h, w, c;
@@ -92,7 +112,7 @@ typedef enum fc_precision { FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM } fc_preci
 
 /* All zero (or a NULL pointer to it) is the default. */
 typedef struct fc_options {
-    fc_activation activation; /* forward only */
+    fc_activation activation; /* of forward functions only */
     fc_algorithm algorithm;
     fc_precision precision; /* float32: below FC_STRICT subnormal numbers are flushed to zero */
 } fc_options;
@@ -146,8 +166,8 @@ typedef struct fc_explanation {
     int threads;                 /* worth waking */
 } fc_explanation;
 
-/* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has those.
- * Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
+/* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has
+ * those. Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
  * FC_BAD_ALGORITHM: the algorithm named cannot do the problem; the reason is told. */
 fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
                             const fc_array *bias, const fc_array *y, const fc_options *options,
@@ -169,8 +189,19 @@ fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options);
 
-/* Weights that many calls of fc_conv2d_forward or fc_conv2d_backward_input use can be packed once: set weight->packed
- * to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
+/* Transposed convolution: y = activation(bias[c] + what fc_conv2d_backward_input makes of grad_y = x). `g` is the
+ * convolution that is transposed, so that x has its p, q, k and y its h, w, c; bias (c), may be NULL. x may have any
+ * type, as the image of fc_conv2d_forward. Its gradients, with the same `g`: of x fc_conv2d_forward of dL/dy, of the weights
+ * fc_conv2d_backward_weight with grad_y = x and x = dL/dy.
+ * The resolver takes n, p, q, k, c, filters, strides, dilations and groups, checks them and fills in paddings, h and w:
+ * (p - 1)*stride + dilation*(r - 1) + 1 - padding + output_padding, or p*stride for FC_PAD_SAME and FC_PAD_SAME_LOWER. */
+fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
+                                      int64_t output_padding_w);
+fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *y, const fc_options *options);
+
+/* Weights that many calls of fc_conv2d_forward, or of fc_conv2d_backward_input and fc_conv_transpose2d, use can be
+ * packed once: set weight->packed to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
  * the same bits. The array stays with its block, unchanged: some calls read it instead. Many threads may read a block.
  * It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call with
  * other filters, groups, operation, type of arithmetic or instruction set (going backward also with other taps for a
@@ -180,6 +211,23 @@ size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype 
 fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
                          const fc_options *options, void *packed);
 fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
+
+/* Convolution of volumes, its gradients and its transpose, as those of images above: x (n,d,h,w,c); weight (t,r,s,c/groups,k);
+ * y (n,o,p,q,k); bias and grad_bias (k) are arrays with stride[3]. The algorithms are those of conv2d for images of
+ * t * c channels; fc_conv3d_choice tells which. */
+fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode);
+const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
+                             const char **reason);
+fc_status fc_conv3d_forward(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight, const fc_array *bias,
+                            const fc_array3d *y, const fc_options *options);
+fc_status fc_conv3d_backward_input(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *weight,
+                                   const fc_array3d *grad_x, const fc_options *options);
+fc_status fc_conv3d_backward_weight(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array3d *x,
+                                    const fc_array3d *grad_weight, const fc_options *options);
+fc_status fc_conv_transpose3d_resolve(fc_conv3d *g, fc_padding mode, const int64_t output_padding[3]);
+fc_status fc_conv_transpose3d(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight, const fc_array *bias,
+                              const fc_array3d *y, const fc_options *options);
+fc_status fc_conv3d_backward_bias(const fc_conv3d *g, const fc_array3d *grad_y, const fc_array *grad_bias);
 
 /* y[n,p,q,c] = maximum of the window; the first NaN wins, then the first of equal values in row-major order.
  * indices[n,p,q,c] (int64, own element strides) = h*W + w of the winner; indices may be NULL. */
@@ -198,20 +246,40 @@ fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                  const void *y, void *grad_x);
 
+/* y = activation(a + b), of FC_NONE, FC_RELU and FC_LEAKY_RELU; y may be a or b. */
+fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y);
+
 /* loss = mean over the rows of -log(softmax(logits))[label]; grad = its gradient. A label outside the classes:
  * FC_BAD_INDEX, before anything is written. */
 fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits, const int64_t *labels,
                            void *grad, double *loss);
 
+/* How an update reads gradients: multiplied with `factor`, then brought into -limit .. limit. A factor of 1 and a limit
+ * of 0 change nothing, nor does NULL in place of an fc_clip. */
+typedef struct fc_clip {
+    double factor, limit;
+} fc_clip;
+
 /* g = gradients + decay*parameters; v = momentum*v + g; g = v, or with nesterov g + momentum*v; parameters -= rate*g.
  * velocity may be NULL: no momentum. `least`: smaller velocities are set to zero first, so that none ends among the
  * subnormal numbers. */
 fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
-                      double rate, double momentum, double decay, int nesterov, double least);
+                      double rate, double momentum, double decay, int nesterov, double least, const fc_clip *clip);
 
-/* m = beta1*m + g; v = beta2*v + g*g; parameters -= scale * m / (sqrt(v) + epsilon); `least` as above, for m. */
+/* g = gradients + decay*parameters; m = beta1*m + g; v = beta2*v + g*g;
+ * parameters = keep*parameters - scale * m / (sqrt(v) + epsilon); `least` as above, for m. */
 fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
-                       double scale, double beta1, double beta2, double epsilon, double least);
+                       double scale, double beta1, double beta2, double epsilon, double decay, double keep,
+                       double least, const fc_clip *clip);
+
+/* g = gradients + decay*parameters; s = alpha*s + g*g; v = momentum*v + g / (sqrt(s) + epsilon); parameters -= scale*v.
+ * velocity may be NULL: no momentum. `least` as above, for both. */
+fc_status fc_rmsprop_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *squares,
+                          void *velocity, double scale, double alpha, double epsilon, double momentum, double decay,
+                          double least, const fc_clip *clip);
+
+/* sum = the sum of the squares, in an order that depends on `count` alone; infinite where one is too large. */
+fc_status fc_square_sum(fc_dtype dtype, int64_t count, const void *x, double *sum);
 
 /* Threads. 0 stands for "no choice made": min(CPUs this process may use, container quota). */
 void fc_set_num_threads(int threads);       /* whole process */

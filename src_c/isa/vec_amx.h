@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The words of the matrix unit: tiles of up to 16 rows of 64 bytes. Numbers of tiles are constants of the code, so these
- * are macros. The vectors beside them are those of AVX-512. */
+ * The words of the matrix unit: tiles of up to 16 rows of 64 bytes. Numbers of tiles are constants of the code, so
+ * these are macros. The vectors beside them are those of AVX-512. */
 #define FC_TILE_LOAD(tile, at, row_bytes) _tile_loadd(tile, at, row_bytes)
 #define FC_TILE_STORE(tile, at, row_bytes) _tile_stored(tile, at, row_bytes)
 #define FC_TILE_ZERO(tile) _tile_zero(tile)

@@ -102,7 +102,8 @@ FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset,
 }
 FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
     istore_places_f64(p, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(place)), offset, at, n < 8 ? n : 8);
-    if (n > 8) istore_places_f64(p + 8, _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(place, 1)), offset + 8, at, n - 8);
+    const i_f64 upper = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(place, 1));
+    if (n > 8) istore_places_f64(p + 8, upper, offset + 8, at, n - 8);
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */
@@ -110,7 +111,8 @@ FC_INLINE v_f32 zip_lo_f32(v_f32 a, v_f32 b) {
     return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
 }
 FC_INLINE v_f32 zip_hi_f32(v_f32 a, v_f32 b) {
-    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                                  b);
 }
 FC_INLINE v_f64 zip_lo_f64(v_f64 a, v_f64 b) {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The vector vocabulary in 64-bit Arm NEON. 32 registers: 7 rows x 2 vectors x 2 chains of sums, 2 vectors of B, 1 of A. */
+ * The vector vocabulary in 64-bit Arm NEON. 32 registers: 7 rows x 2 vectors x 2 chains of sums, 2 vectors of B, 1 of
+ * A. */
 #define FC_MR 7
 #define VL_f32 4
 #define VL_f64 2

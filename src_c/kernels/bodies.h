@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Every kernel body for one element type. Define T (the type) and TYPE (its suffix) before. No guard: included twice. */
+ * Every kernel body for one element type. Define T (the type) and TYPE (its suffix) before. No guard: included
+ * twice. */
 #define F(name) FC_JOIN(name, TYPE)
 #include "gemm/gemm_body.h"
 #include "depthwise/depthwise_body.h"

@@ -13,8 +13,10 @@ fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *b
     const int64_t top = FC_MAX(0, p * w->stride_h - w->top), left = FC_MAX(0, block->q * w->stride_w - w->left);
     const int64_t rows = block->rows * w->stride_h, columns = FC_MIN(block->columns * w->stride_w, w->w - left);
     fc_region region = {.line_step = FC_CACHE_LINE};
-    const int64_t first = n * stride[0] + top * stride[1] + left * stride[2] + c * stride[3];
-    region.base = (const char *)x->array.data + first * size;
+    int64_t at, tap_end;
+    if (!fc_find_channel(&x->array, n, c, &at, &tap_end)) return (fc_region){0};
+    channels = FC_MIN(channels, tap_end - c);
+    region.base = (const char *)x->array.data + (at + top * stride[1] + left * stride[2]) * size;
     region.outer = rows;
     region.outer_step = stride[1] * size;
     region.inner = 1;
@@ -34,6 +36,18 @@ fc_region fc_region_of(const fc_window *w, const fc_reader *x, const fc_block *b
         region.outer = 0;
     }
     return region;
+}
+
+fc_region fc_next_input(const fc_walk *walk, int64_t group, int64_t block, int64_t pass) {
+    const fc_passes *passes = walk->passes;
+    const int same_block = pass + 1 < passes->channel_blocks;
+    if (passes->row_blocks > 1 || (!same_block && walk->filter_blocks > 1)) return (fc_region){0};
+    if (!same_block) block++;
+    if (block >= walk->blocks->row_blocks * walk->blocks->column_blocks) return (fc_region){0};
+    const int64_t c = same_block ? (pass + 1) * passes->channels : 0, channels = FC_MIN(passes->channels, walk->c - c);
+    const fc_block b = fc_block_at(walk->blocks, walk->window, walk->total_rows, block);
+    const fc_reader reader = {.array = *walk->x};
+    return fc_region_of(walk->window, &reader, &b, group * walk->c + c, channels);
 }
 
 fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, int64_t s, int64_t c, int64_t channels,

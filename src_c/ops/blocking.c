@@ -56,3 +56,10 @@ fc_block fc_block_at(const fc_row_blocks *blocks, const fc_window *w, int64_t to
                       .q = q,
                       .columns = FC_MIN(blocks->columns, w->q - q)};
 }
+
+fc_filter_blocks fc_split_filters(int64_t panels, int64_t most, int64_t other_tasks, int threads) {
+    const int64_t wanted = (int64_t)threads * FC_TASKS_PER_THREAD;
+    if (threads > 1 && other_tasks < wanted) most = FC_MIN(most, panels * other_tasks / wanted);
+    const int64_t per_block = fc_ceil_div(panels, fc_ceil_div(panels, FC_MAX(1, most)));
+    return (fc_filter_blocks){.panels = per_block, .blocks = fc_ceil_div(panels, per_block)};
+}

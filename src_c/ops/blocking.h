@@ -20,6 +20,10 @@ enum { FC_INPUT_ELEMENTS = 1 << 17, FC_OUTPUT_ELEMENTS = 1 << 17 };
 /* Tasks per thread to aim for, so that a thread that was held up is not waited for long. */
 enum { FC_TASKS_PER_THREAD = 4 };
 
+/* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
+ * and read back, the 9 MiB of a 512 x 512 x 3 x 3 layer cost a quarter of the arithmetic of four 7x7 images. */
+enum { FC_LATE_PACKING_BLOCKS = 2 };
+
 /* Output pixels that the gradient of the weights packs at a time, and the terms that its tiles add up in registers: a
  * panel of grad_y (24 KiB of float32) stays in L1 while the lines of x stream past it. */
 enum { FC_PIXEL_CHAIN = 192 };
@@ -49,6 +53,15 @@ fc_row_blocks fc_split_pixels(const fc_window *w, int64_t total_rows, int64_t ch
 
 /* Block `index`, columns first. */
 fc_block fc_block_at(const fc_row_blocks *blocks, const fc_window *w, int64_t total_rows, int64_t index);
+
+/* How panels of filters are cut into blocks: at most `most` panels each, and fewer where there would be too few tasks
+ * for the threads, with so many other tasks. No sum depends on it. */
+typedef struct fc_filter_blocks {
+    int64_t panels; /* of one block, at most */
+    int64_t blocks;
+} fc_filter_blocks;
+
+fc_filter_blocks fc_split_filters(int64_t panels, int64_t most, int64_t other_tasks, int threads);
 
 static inline int64_t fc_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

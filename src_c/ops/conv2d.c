@@ -11,14 +11,14 @@ static const fc_conv2d_algorithm *const algorithms[] = {
     &fc_winograd_algorithm,  &fc_few_filters_algorithm, &fc_direct_algorithm, &fc_reference_algorithm};
 
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
-_Static_assert(ALGORITHMS <= 1 + sizeof((fc_explanation *)0)->others / sizeof(fc_verdict), "an explanation has room for all");
+_Static_assert(ALGORITHMS <= 1 + sizeof((fc_explanation *)0)->others / sizeof(fc_verdict),
+               "an explanation has room for all");
 
-static const fc_options defaults;
-
-static const fc_conv2d_algorithm *choose(const fc_problem *problem, fc_algorithm asked, const char **reason) {
+const fc_conv2d_algorithm *fc_choose(const fc_conv2d_algorithm *const *list, int count, const fc_problem *problem,
+                                     fc_algorithm asked, const char **reason) {
     *reason = "there is no such algorithm";
-    for (int i = 0; i < ALGORITHMS; i++) {
-        const fc_conv2d_algorithm *a = algorithms[i];
+    for (int i = 0; i < count; i++) {
+        const fc_conv2d_algorithm *a = list[i];
         if (asked != FC_AUTO && asked != a->family) continue;
         *reason = a->refusal(problem);
         if (*reason == NULL && (asked != FC_AUTO || a->preferred(problem))) return a;
@@ -26,16 +26,20 @@ static const fc_conv2d_algorithm *choose(const fc_problem *problem, fc_algorithm
     return NULL;
 }
 
-static fc_problem problem_of(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
-    const fc_precision precision = options->precision == FC_DEFAULT ? fc_get_precision() : options->precision;
+fc_problem fc_problem_of(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
+    const fc_precision asked = options == NULL ? FC_DEFAULT : options->precision;
+    const fc_precision precision = asked == FC_DEFAULT ? fc_get_precision() : asked;
     return (fc_problem){.g = g, .operation = operation, .dtype = dtype, .precision = precision};
+}
+
+static const fc_conv2d_algorithm *choose(const fc_problem *problem, const fc_options *options, const char **reason) {
+    return fc_choose(algorithms, ALGORITHMS, problem, options == NULL ? FC_AUTO : options->algorithm, reason);
 }
 
 const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                              const char **reason) {
-    if (options == NULL) options = &defaults;
-    const fc_problem problem = problem_of(g, operation, dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options->algorithm, reason);
+    const fc_problem problem = fc_problem_of(g, operation, dtype, options);
+    const fc_conv2d_algorithm *algorithm = choose(&problem, options, reason);
     return algorithm == NULL ? NULL : algorithm->name;
 }
 
@@ -57,26 +61,27 @@ static void tell_others(const fc_problem *problem, fc_algorithm asked, const fc_
     }
 }
 
+static fc_activation activation_of(const fc_options *options) { return options == NULL ? FC_NONE : options->activation; }
+
 /* The gradient of the input reads y and writes x: algorithms tell of what they read as x, of what they write as y. */
 static void run_for_explanation(const fc_conv2d_algorithm *a, const fc_conv2d *g, fc_operation operation,
                                 const fc_array *x, const fc_array *weight, const fc_array *bias, const fc_array *y,
                                 fc_activation activation) {
     if (operation == FC_FORWARD) a->forward(g, x, weight, bias, y, activation);
-    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, x);
+    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, NULL, x, FC_NONE);
     else a->backward_weight(g, y, x, weight);
 }
 
 fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
                             const fc_array *bias, const fc_array *y, const fc_options *options, fc_explanation *e) {
     const fc_array *result = operation == FC_FORWARD ? y : operation == FC_BACKWARD_INPUT ? x : weight;
-    if (options == NULL) options = &defaults;
     *e = (fc_explanation){.isa = fc_isa_name(fc_get_isa()), .threads = 1};
     if (!fc_is_compute_type(result->dtype)) return FC_BAD_DTYPE;
-    const fc_problem problem = problem_of(g, operation, result->dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options->algorithm, &e->reason);
+    const fc_problem problem = fc_problem_of(g, operation, result->dtype, options);
+    const fc_conv2d_algorithm *algorithm = choose(&problem, options, &e->reason);
     if (algorithm == NULL) return FC_BAD_ALGORITHM;
     e->algorithm = algorithm->name;
-    tell_others(&problem, options->algorithm, algorithm, e);
+    tell_others(&problem, options == NULL ? FC_AUTO : options->algorithm, algorithm, e);
     e->multiplications = (double)g->n * (double)g->p * (double)g->q * (double)(g->r * g->s) *
                          (double)(g->c / g->groups) * (double)g->k;
     fc_array weights = *weight;
@@ -84,7 +89,8 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
     if (packable && fc_open_packed(g, operation, result->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
     if (g->n == 0) return FC_OK; /* zeros, or nothing */
     fc_explain_into(e);
-    run_for_explanation(algorithm, g, operation, x, &weights, bias, y, options->activation);
+    const fc_array x_images = fc_images_of(x), y_images = fc_images_of(y);
+    run_for_explanation(algorithm, g, operation, &x_images, &weights, bias, &y_images, activation_of(options));
     fc_explain_into(NULL);
     if (operation == FC_BACKWARD_INPUT) {
         const fc_copy read = e->x;
@@ -96,27 +102,24 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
 
 /* ---------------------------------------------------------------- entry points */
 
-/* A call: the algorithm that does it, and the caller's float state. One subnormal operand costs a multiply-add of the
- * tile kernel some 150 cycles; below "strict" they count as zero. */
-typedef struct call {
-    const fc_conv2d_algorithm *algorithm; /* NULL: none can */
-    uint64_t state;
-} call;
-
-static call enter(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
-    const char *reason;
-    if (options == NULL) options = &defaults;
-    const fc_problem problem = problem_of(g, operation, dtype, options);
-    const call c = {choose(&problem, options->algorithm, &reason), fc_float_state()};
-    if (c.algorithm != NULL && dtype == FC_FLOAT32 && problem.precision != FC_STRICT &&
-        c.algorithm != &fc_reference_algorithm)
-        fc_set_float_state(c.state | FC_FLUSH_SUBNORMALS);
-    return c;
+fc_call fc_enter(const fc_conv2d_algorithm *algorithm, const fc_problem *problem) {
+    const fc_call call = {algorithm, fc_float_state()};
+    if (problem->dtype == FC_FLOAT32 && problem->precision != FC_STRICT && algorithm != &fc_reference_algorithm)
+        fc_set_float_state(call.state | FC_FLUSH_SUBNORMALS);
+    return call;
 }
 
-static fc_status leave(call c, fc_status status) {
-    fc_set_float_state(c.state);
+fc_status fc_leave(fc_call call, fc_status status) {
+    fc_set_float_state(call.state);
     return status;
+}
+
+/* The algorithm is NULL if none can. */
+static fc_call enter(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
+    const char *reason;
+    const fc_problem problem = fc_problem_of(g, operation, dtype, options);
+    const fc_conv2d_algorithm *algorithm = choose(&problem, options, &reason);
+    return algorithm == NULL ? (fc_call){0} : fc_enter(algorithm, &problem);
 }
 
 fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
@@ -125,26 +128,39 @@ fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_arra
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
     fc_array weights;
     if (fc_open_packed(g, FC_FORWARD, y->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
-    const call c = enter(g, FC_FORWARD, y->dtype, options);
+    const fc_call c = enter(g, FC_FORWARD, y->dtype, options);
     if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
-    const fc_activation activation = options == NULL ? FC_NONE : options->activation;
-    return leave(c, c.algorithm->forward(g, x, &weights, bias, y, activation));
+    const fc_array from = fc_images_of(x), to = fc_images_of(y);
+    return fc_leave(c, c.algorithm->forward(g, &from, &weights, bias, &to, activation_of(options)));
+}
+
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
+                                const fc_array *grad_x, fc_activation activation, const fc_options *options) {
+    if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
+    if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
+    fc_array weights;
+    if (fc_open_packed(g, FC_BACKWARD_INPUT, grad_x->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
+    const fc_call c = enter(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
+    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    const fc_array from = fc_images_of(grad_y), to = fc_images_of(grad_x);
+    return fc_leave(c, c.algorithm->backward_input(g, &from, &weights, bias, &to, activation));
 }
 
 fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                    const fc_array *grad_x, const fc_options *options) {
-    if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
-    fc_array weights;
-    if (fc_open_packed(g, FC_BACKWARD_INPUT, grad_x->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
-    const call c = enter(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
-    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
-    return leave(c, c.algorithm->backward_input(g, grad_y, &weights, grad_x));
+    return backward_input(g, grad_y, weight, NULL, grad_x, FC_NONE, options);
+}
+
+fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *y, const fc_options *options) {
+    return backward_input(g, x, weight, bias, y, options == NULL ? FC_NONE : options->activation, options);
 }
 
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options) {
     if (!fc_is_compute_type(grad_weight->dtype)) return FC_BAD_DTYPE;
-    const call c = enter(g, FC_BACKWARD_WEIGHT, grad_weight->dtype, options);
+    const fc_call c = enter(g, FC_BACKWARD_WEIGHT, grad_weight->dtype, options);
     if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
-    return leave(c, c.algorithm->backward_weight(g, grad_y, x, grad_weight));
+    const fc_array from = fc_images_of(grad_y), pixels = fc_images_of(x);
+    return fc_leave(c, c.algorithm->backward_weight(g, &from, &pixels, grad_weight));
 }

@@ -12,6 +12,7 @@
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "blocking.h"
+#include "conv2d_algorithms.h"
 
 enum { PARTS = 16, FILTERS = 64 /* summed at a time; a chunk that must be copied first is this wide */ };
 
@@ -30,14 +31,14 @@ typedef struct job {
 static void find_step(job *j, int64_t n) {
     const int64_t *stride = j->grad_y.array.stride;
     j->step = j->q > 1 ? stride[2] : j->p > 1 ? stride[1] : stride[0];
-    j->even = (j->p == 1 || stride[1] == j->q * j->step) && (n == 1 || stride[0] == j->p * j->q * j->step);
+    j->even = j->grad_y.array.depth == NULL && (j->p == 1 || stride[1] == j->q * j->step) && (n == 1 || stride[0] == j->p * j->q * j->step);
 }
 
 static const char *element(const job *j, int64_t pixel, int64_t k) {
     const fc_array *a = &j->grad_y.array;
     const int64_t row = pixel / j->q;
-    return (const char *)a->data +
-           fc_at(a->stride, row / j->p, row % j->p, pixel % j->q, k) * (int64_t)fc_dtype_size(a->dtype);
+    const int64_t at = fc_image_at(a, row / j->p) + fc_at(a->stride, 0, row % j->p, pixel % j->q, k);
+    return (const char *)a->data + at * (int64_t)fc_dtype_size(a->dtype);
 }
 
 /* Pixels [pixel, pixel + count), filters [k, k + filters) side by side. */
@@ -83,6 +84,11 @@ static void join_parts(const job *j, const fc_array *grad_bias) {
 }
 
 fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias) {
+    const fc_array images = fc_images_of(grad_y);
+    return fc_backward_bias(g, &images, grad_bias);
+}
+
+fc_status fc_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias) {
     if (!fc_is_compute_type(grad_bias->dtype)) return FC_BAD_DTYPE;
     job j = {.pixels = g->n * g->p * g->q, .p = g->p, .q = g->q, .k = g->k};
     j.grad_y = (fc_reader){.array = *grad_y, .to = grad_bias->dtype, .kernels = fc_kernels_for(grad_bias->dtype)};

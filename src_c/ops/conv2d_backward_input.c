@@ -3,12 +3,16 @@
  * The gradient of the input is itself a convolution: of grad_y with the flipped filters, channels and filters
  * exchanged. With a stride, pixel h of the input receives from the outputs p with  p*stride = h + top - r*dilation.
  * Which taps r divide evenly depends on h mod stride alone, so each of the stride_h x stride_w phases of the input is
- * a convolution of stride 1 with every (stride/gcd)-th tap: no multiplication with inserted zeros is ever done. */
+ * a convolution of stride 1 with every (stride/gcd)-th tap: no multiplication with inserted zeros is ever done.
+ *
+ * The transposed convolution is the same sum, to which a bias and an activation are added while it is in registers. */
 #include <string.h>
 
 #include "../base/compiler.h"
 #include "../base/convert.h"
+#include "../base/element.h"
 #include "../base/threads.h"
+#include "activation.h"
 #include "direct.h"
 #include "explain.h"
 #include "phase.h"
@@ -30,21 +34,28 @@ fc_phase fc_phase_at(int64_t first, int64_t in, int64_t kernel, int64_t stride, 
     const int64_t taps = kernel < f.tap_step ? kernel : f.tap_step;
     for (f.tap = 0; f.tap < taps; f.tap++)
         if ((first + before - f.tap * dilation) % stride == 0) break;
-    if (f.tap == taps) return f; /* no tap reaches these pixels: their gradient is 0 */
+    if (f.tap == taps) return f; /* no tap reaches these pixels: their sum is 0 */
     f.taps = (kernel - f.tap - 1) / f.tap_step + 1;
     f.before = (f.taps - 1) * f.dilation - (first + before - f.tap * dilation) / stride;
     return f;
 }
 
-static void zero_row(void *context, int64_t row, int worker) {
+/* A row of pixels that no tap reaches: their sums are empty. */
+static void fill_row(void *context, int64_t row, int worker) {
     (void)worker;
     const fc_direct *d = context;
     const int64_t *stride = d->y.stride, channels = d->groups * d->k, size = (int64_t)fc_dtype_size(d->y.dtype);
-    char *pixel = (char *)d->y.data + (row / d->window.p * stride[0] + row % d->window.p * stride[1]) * size;
-    for (int64_t q = 0; q < d->window.q; q++, pixel += stride[2] * size) {
-        if (stride[3] == 1) memset(pixel, 0, (size_t)(channels * size));
-        else
-            for (int64_t c = 0; c < channels; c++) memset(pixel + c * stride[3] * size, 0, (size_t)size);
+    const int zeros = d->bias == NULL && d->activation != FC_SIGMOID;
+    int64_t at = fc_image_at(&d->y, row / d->window.p) + row % d->window.p * stride[1];
+    for (int64_t q = 0; q < d->window.q; q++, at += stride[2]) {
+        if (zeros && stride[3] == 1) {
+            memset((char *)d->y.data + at * size, 0, (size_t)(channels * size));
+            continue;
+        }
+        for (int64_t c = 0; c < channels; c++) {
+            const double bias = d->bias == NULL ? 0 : fc_get(d->bias, c * d->bias->stride[3]);
+            fc_put(&d->y, at + c * stride[3], fc_activate_one(d->activation, bias));
+        }
     }
 }
 
@@ -53,13 +64,14 @@ static int64_t phase_count(const fc_conv2d *g) { return FC_MIN(g->stride_h, g->h
 
 /* The convolution that one phase is; of no rows or columns of taps where no tap reaches its pixels. */
 static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array *grad_y, const fc_array *weight,
-                               const fc_array *grad_x) {
+                               const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
     const int64_t columns = FC_MIN(g->stride_w, g->w);
     const fc_phase h = fc_phase_at(index / columns, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
     const fc_phase w = fc_phase_at(index % columns, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
     const int64_t *in = weight->stride, *out = grad_x->stride;
     const int64_t c = g->c / g->groups, k = g->k / g->groups;
-    fc_direct d = {.n = g->n, .c = k, .k = c, .groups = g->groups, .x = *grad_y, .weight = *weight, .y = *grad_x};
+    fc_direct d = {.n = g->n, .c = k, .k = c, .groups = g->groups, .x = *grad_y, .weight = *weight, .y = *grad_x,
+                   .bias = bias, .activation = activation};
     d.window = (fc_window){.h = g->p, .w = g->q, .p = h.count, .q = w.count, .r = h.taps, .s = w.taps,
                            .stride_h = 1, .stride_w = 1, .dilation_h = h.dilation, .dilation_w = w.dilation,
                            .top = h.before, .left = w.before};
@@ -69,31 +81,35 @@ static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array
     memcpy(d.weight.stride, backwards, sizeof backwards);
     d.y.data = (char *)grad_x->data + (h.first * out[1] + w.first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
     memcpy(d.y.stride, (int64_t[4]){out[0], g->stride_h * out[1], g->stride_w * out[2], out[3]}, sizeof d.y.stride);
-    d.x_group = k * grad_y->stride[3];
+    d.x_group = fc_channels_in_memory(grad_y, k) * grad_y->stride[3];
     d.weight_group = k * in[3];
     d.y_group = c * out[3];
     return d;
 }
 
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                 const fc_array *grad_x) {
-    return phase_problem(g, 0, grad_y, weight, grad_x);
+                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
+    return phase_problem(g, 0, grad_y, weight, bias, grad_x, activation);
+}
+
+fc_status fc_fill_results(const fc_direct *d) {
+    const int64_t rows = d->n * d->window.p;
+    const double numbers = (double)rows * (double)d->window.q * (double)(d->groups * d->k);
+    return fc_parallel_for(rows, fc_threads_for(rows, FC_NUMBER_WORK * numbers), fill_row, (void *)(uintptr_t)d);
 }
 
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                               const fc_array *grad_x) {
+                               const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
     fc_status status = FC_OK;
     const char *panels = weight->packed;
     for (int64_t i = 0; i < phase_count(g) && status == FC_OK; i++) {
-        fc_direct d = phase_problem(g, i, grad_y, weight, grad_x);
+        fc_direct d = phase_problem(g, i, grad_y, weight, bias, grad_x, activation);
         if (d.window.r > 0 && d.window.s > 0) {
             d.weight.packed = panels;
             status = run(&d);
             if (panels != NULL) panels += fc_direct_panel_bytes(&d);
         } else if (g->n > 0 && fc_explaining() == NULL) {
-            const double numbers = (double)g->n * (double)d.window.p * (double)d.window.q * (double)g->c;
-            const int64_t rows = g->n * d.window.p;
-            status = fc_parallel_for(rows, fc_threads_for(rows, FC_NUMBER_WORK * numbers), zero_row, &d);
+            status = fc_fill_results(&d);
         }
     }
     return status;
@@ -103,13 +119,13 @@ size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y,
                                      const fc_array *grad_x) {
     size_t bytes = 0;
     for (int64_t i = 0; i < phase_count(g); i++) {
-        const fc_direct d = phase_problem(g, i, grad_y, weight, grad_x);
+        const fc_direct d = phase_problem(g, i, grad_y, weight, NULL, grad_x, FC_NONE);
         if (d.window.r > 0 && d.window.s > 0) bytes += fc_direct_panel_bytes(&d);
     }
     return bytes;
 }
 
 fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                   const fc_array *grad_x) {
-    return fc_backward_input_by(fc_direct_run, g, grad_y, weight, grad_x);
+                                   const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
+    return fc_backward_input_by(fc_direct_run, g, grad_y, weight, bias, grad_x, activation);
 }

@@ -7,10 +7,8 @@
  *       panels    2 vectors of filters (NR)
  *         tiles     MR rows (r, s, c), read from the packed x where the taps overlap in memory
  *
- * Each task owns its block of the result and adds its chunks in order, FC_RUN of them to a sum of their own before that
- * is added to the others': 300 chunks of equal terms, one after the other, were wrong by 18 u where 8 u are promised.
- * Only where there are fewer blocks than FC_FIXED_TASKS are the pixels cut into parts too; their sums are joined by a
- * fixed tree. Neither cut nor order knows the number of threads, so the bits do not depend on it. */
+ * Each task owns its block of the result and adds its chunks in order (parts.h). Only where there are fewer blocks than
+ * FC_FIXED_TASKS are the pixels cut into parts too. */
 #include <string.h>
 
 #include "../base/compiler.h"
@@ -24,10 +22,8 @@
 #include "parts.h"
 
 enum {
-    FC_ROWS = 256,                /* (r, s, c) rows of a block of the result, or what whole cache lines of c make of it */
-    FC_RESULT_ELEMENTS = 5 << 14, /* ... which is 320 KiB of float32, a sixth of a 2 MiB L2 */
-    FC_RUN = 16,                  /* chunks that are added up on their own; runs that are */
-    FC_LEVELS = 2                 /* sums on the way to the result, at most: of chunks, of runs */
+    FC_ROWS = 256,               /* (r, s, c) rows of a block of the result, or what whole lines of c make of it */
+    FC_RESULT_ELEMENTS = 5 << 14 /* ... which is 320 KiB of float32, a sixth of a 2 MiB L2 */
 };
 
 typedef struct plan {
@@ -43,10 +39,8 @@ typedef struct plan {
     int64_t line_channels; /* channels that are packed together: a cache line of them */
     int64_t panels, panels_per_block, filter_blocks;
     fc_row_blocks chunks;
-    int64_t chunk_count, parts, chunks_per_part;
-    int64_t round, chunks_per_round;
-    int levels;   /* of sums on the way to the result */
-    int in_place; /* results are added up in grad_weight itself */
+    fc_reduction reduction; /* of chunks */
+    int in_place;           /* results are added up in grad_weight itself */
     char *scratch;
     size_t result_bytes, sum_bytes, workers_at, worker_bytes, line_block_bytes, grad_y_at, sums_at, offsets_at;
 } plan;
@@ -67,8 +61,8 @@ static block block_at(const plan *pl, int64_t index) {
     block b;
     const int64_t filter_block = index % pl->filter_blocks;
     const int64_t channel_block = index / pl->filter_blocks % pl->channel_blocks;
-    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->parts;
-    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->parts;
+    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->reduction.parts;
+    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->reduction.parts;
     b.c = channel_block * pl->channels;
     b.channels = FC_MIN(pl->channels, pl->c - b.c);
     b.rows = pl->window.r * pl->window.s * b.channels;
@@ -105,22 +99,17 @@ static void plan_blocks(plan *pl) {
     pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
     pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
-    pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
     const int64_t blocks = pl->g->groups * pl->channel_blocks * pl->filter_blocks;
     const int64_t result = taps * pl->channels * pl->panels_per_block * panel_width(pl);
     const int64_t parts = FC_MIN(FC_FIXED_TASKS / blocks, FC_FIXED_TASKS * FC_RESULT_ELEMENTS / result);
-    pl->parts = FC_MAX(1, FC_MIN(parts, pl->chunk_count));
-    pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
     const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns * taps * pl->channels) *
                               (double)(pl->panels_per_block * panel_width(pl));
-    pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
-    const int64_t together = FC_MIN(pl->chunks_per_part, pl->chunks_per_round);
-    pl->levels = together > FC_RUN * FC_RUN ? 2 : together > FC_RUN ? 1 : 0;
-    pl->in_place = pl->parts == 1 && (pl->grad_weight->stride[3] == 1 || pl->k == 1);
+    pl->reduction = fc_cut_reduction(pl->chunks.row_blocks * pl->chunks.column_blocks, parts, chunk_work);
+    pl->in_place = pl->reduction.parts == 1 && (pl->grad_weight->stride[3] == 1 || pl->k == 1);
 }
 
 static int64_t task_count(const plan *pl) {
-    return pl->g->groups * pl->parts * pl->channel_blocks * pl->filter_blocks;
+    return pl->g->groups * pl->reduction.parts * pl->channel_blocks * pl->filter_blocks;
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -132,7 +121,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->line_block_bytes = FC_ALIGN_UP((size_t)line_block * pl->size);
     pl->grad_y_at = (size_t)fc_ceil_div(pl->channels, pl->line_channels) * pl->line_block_bytes;
     pl->sums_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(pixels * panel_width(pl)) * pl->size);
-    pl->offsets_at = pl->sums_at + (size_t)pl->levels * pl->sum_bytes;
+    pl->offsets_at = pl->sums_at + (size_t)pl->reduction.levels * pl->sum_bytes;
     /* per row of the result: its places there, in sums, in x; per output row: its start; per pixel: its offset */
     pl->worker_bytes =
         pl->offsets_at + FC_ALIGN_UP((size_t)(3 * row_count(pl) + pl->chunks.rows + pixels) * sizeof(ptrdiff_t));
@@ -145,8 +134,8 @@ static int width_at(const plan *pl, int64_t columns) {
     return columns > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
 }
 
-/* A panel of grad_y of a chunk: [pixel][filter]. All panels are packed to the same place, one after the other: it stays in
- * L1, where L2 takes a cache line in nine cycles. */
+/* A panel of grad_y of a chunk: [pixel][filter]. All panels are packed to the same place, one after the other: it stays
+ * in L1, where L2 takes a cache line in nine cycles. */
 static void pack_panel(const plan *pl, const block *b, const fc_block *chunk, int64_t panel, int64_t columns, int width,
                        char *dst) {
     const int64_t k = b->group * pl->k + (b->first_panel + panel) * panel_width(pl);
@@ -166,26 +155,31 @@ static fc_packed pack_x(const plan *pl, const block *b, const fc_block *chunk, c
     return fc_pack_block(&pl->window, &pl->x, chunk, &lines, dst, row_at);
 }
 
+typedef struct task {
+    const plan *pl;
+    block b;
+    char *memory;
+} task;
+
 /* A block of results: where it begins, and its rows (r, s, c). */
 typedef struct target {
     char *at;
     ptrdiff_t *row;
 } target;
 
-/* Where the chunks of a task end up. */
-static target result_of(const plan *pl, const block *b, char *memory) {
-    return (target){pl->in_place ? (char *)pl->grad_weight->data : b->result,
-                    (ptrdiff_t *)(void *)(memory + pl->offsets_at)};
+/* The sums of a task: see fc_adder. */
+static target sum_of(const task *t, int sum) {
+    const plan *pl = t->pl;
+    ptrdiff_t *row = (ptrdiff_t *)(void *)(t->memory + pl->offsets_at);
+    if (sum < pl->reduction.levels)
+        return (target){t->memory + pl->sums_at + (size_t)sum * pl->sum_bytes, row + row_count(pl)};
+    return (target){pl->in_place ? (char *)pl->grad_weight->data : t->b.result, row};
 }
 
-/* A sum on the way there: level 0 of chunks, level 1 of runs of them. */
-static target sum_of(const plan *pl, char *memory, int level) {
-    return (target){memory + pl->sums_at + (size_t)level * pl->sum_bytes,
-                    (ptrdiff_t *)(void *)(memory + pl->offsets_at) + row_count(pl)};
-}
-
-static void place_results(const plan *pl, const block *b, char *memory) {
-    ptrdiff_t *in_result = result_of(pl, b, memory).row, *in_sum = sum_of(pl, memory, 0).row;
+static void place_results(const task *t) {
+    const plan *pl = t->pl;
+    const block *b = &t->b;
+    ptrdiff_t *in_result = (ptrdiff_t *)(void *)(t->memory + pl->offsets_at), *in_sum = in_result + row_count(pl);
     for (int64_t r = 0, i = 0; r < pl->window.r; r++)
         for (int64_t s = 0; s < pl->window.s; s++) {
             const ptrdiff_t tap = weight_tap(pl, b, r, s);
@@ -213,7 +207,7 @@ typedef struct next_chunk {
 } next_chunk;
 
 static next_chunk chunk_after(const plan *pl, const block *b, int64_t index, int64_t tiles, int64_t terms) {
-    if (index + 1 >= pl->chunk_count) return (next_chunk){0};
+    if (index + 1 >= pl->reduction.chunks) return (next_chunk){0};
     const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index + 1);
     const fc_window pixels = {.h = pl->window.p, .w = pl->window.q, .p = pl->window.p, .q = pl->window.q, .r = 1,
                               .s = 1, .stride_h = 1, .stride_w = 1, .dilation_h = 1, .dilation_w = 1};
@@ -223,7 +217,12 @@ static next_chunk chunk_after(const plan *pl, const block *b, int64_t index, int
     return (next_chunk){fc_scan_of(&x, tiles, terms), fc_scan_of(&grad_y, tiles, terms)};
 }
 
-static void multiply_chunk(const plan *pl, const block *b, int64_t index, char *memory, target to, int accumulate) {
+static void add_chunk(void *context, int64_t index, int sum, int accumulate) {
+    const task *t = context;
+    const plan *pl = t->pl;
+    const block *b = &t->b;
+    char *memory = t->memory;
+    const target to = sum_of(t, sum);
     const fc_block now = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index), *chunk = &now;
     ptrdiff_t *a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at) + 2 * row_count(pl);
     ptrdiff_t *row_at = a_row + row_count(pl);
@@ -251,40 +250,20 @@ static void multiply_chunk(const plan *pl, const block *b, int64_t index, char *
     }
 }
 
-static void add_sum(const plan *pl, const block *b, target to, target from, int accumulate) {
-    for (int64_t i = 0; i < b->rows; i++) {
-        void *to_row = to.at + to.row[i] * (ptrdiff_t)pl->size;
-        const void *from_row = from.at + from.row[i] * (ptrdiff_t)pl->size;
-        if (accumulate) fc_add_numbers(to_row, from_row, (size_t)b->columns, pl->size);
-        else memcpy(to_row, from_row, (size_t)b->columns * pl->size);
-    }
-}
-
-/* After so many chunks of a round: add the sums that are complete, or all at its end, to those of the next level. */
-static void hand_sums_on(const plan *pl, const block *b, char *memory, int64_t chunks, int at_end, int accumulate) {
-    int64_t length = FC_RUN; /* chunks that a sum of this level holds */
-    for (int level = 0; level < pl->levels; level++, length *= FC_RUN) {
-        if (chunks % length != 0 && !at_end) return;
-        const int64_t before = (chunks - 1) / length; /* sums of this level that were handed on in this round */
-        if (level + 1 < pl->levels)
-            add_sum(pl, b, sum_of(pl, memory, level + 1), sum_of(pl, memory, level), before % FC_RUN > 0);
-        else add_sum(pl, b, result_of(pl, b, memory), sum_of(pl, memory, level), accumulate || before > 0);
-    }
+static void add_sum(void *context, int sum, int addend, int accumulate) {
+    const task *t = context;
+    const size_t size = t->pl->size;
+    const target to = sum_of(t, sum), from = sum_of(t, addend);
+    for (int64_t i = 0; i < t->b.rows; i++)
+        fc_add_numbers(to.at + to.row[i] * (ptrdiff_t)size, from.at + from.row[i] * (ptrdiff_t)size,
+                       (size_t)t->b.columns, size, accumulate);
 }
 
 static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
-    const block b = block_at(pl, index);
-    char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    place_results(pl, &b, memory);
-    const int64_t first = b.part * pl->chunks_per_part, last = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
-    const int64_t from = first + pl->round * pl->chunks_per_round, end = FC_MIN(last, from + pl->chunks_per_round);
-    const target to = pl->levels > 0 ? sum_of(pl, memory, 0) : result_of(pl, &b, memory);
-    for (int64_t i = from; i < end; i++) {
-        multiply_chunk(pl, &b, i, memory, to, pl->levels > 0 ? (i - from) % FC_RUN > 0 : i > first);
-        hand_sums_on(pl, &b, memory, i + 1 - from, i + 1 == end, from > first);
-    }
-    if (first >= last && pl->round == 0) memset(b.result, 0, pl->result_bytes); /* a part without pixels */
+    task t = {pl, block_at(pl, index), pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes};
+    place_results(&t);
+    fc_add_up(&pl->reduction, t.b.part, &(fc_adder){&t, add_chunk, add_sum});
 }
 
 /* ---------------------------------------------------------------- joining the parts */
@@ -293,9 +272,9 @@ static void join_parts(void *context, int64_t index, int worker) {
     (void)worker;
     const plan *pl = context;
     const int64_t per_group = pl->channel_blocks * pl->filter_blocks;
-    const int64_t first = index / per_group * pl->parts * per_group + index % per_group;
-    const block b = block_at(pl, first);
-    fc_join_parts(b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), pl->parts, pl->result_bytes / pl->size,
+    const int64_t parts = pl->reduction.parts;
+    const block b = block_at(pl, index / per_group * parts * per_group + index % per_group);
+    fc_join_parts(b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), parts, pl->result_bytes / pl->size,
                   pl->size);
     const int64_t *stride = pl->grad_weight->stride;
     for (int64_t tap = 0; tap < pl->window.r * pl->window.s; tap++) { /* the channels of a tap are evenly spaced */
@@ -339,7 +318,7 @@ static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, cons
 static fc_status explain(const plan *pl, int threads) {
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
-    const double size = (double)pl->size, chunks = (double)pl->chunk_count * (double)pl->g->groups;
+    const double size = (double)pl->size, chunks = (double)(pl->reduction.chunks * pl->g->groups);
     const double pixels = (double)(pl->chunks.rows * pl->chunks.columns), taps = (double)(pl->window.r * pl->window.s);
     const double x = (double)fc_packed_size(&pl->window, pl->chunks.rows, pl->chunks.columns, pl->c);
     const double filters = (double)(pl->panels - 1) * (double)panel_width(pl) +
@@ -353,7 +332,7 @@ static fc_status explain(const plan *pl, int threads) {
     fc_tell_copy(&e->y, pixels * filters * chunks * (double)pl->channel_blocks * size, FC_COPY_PANELS);
     if (!pl->in_place)
         fc_tell_copy(&e->weight, (double)pl->result_bytes * (double)task_count(pl),
-                     pl->parts > 1 ? FC_COPY_PARTS : FC_COPY_CHANNELS);
+                     pl->reduction.parts > 1 ? FC_COPY_PARTS : FC_COPY_CHANNELS);
     return FC_OK;
 }
 
@@ -371,14 +350,9 @@ fc_status fc_direct_backward_weight(const fc_conv2d *g, const fc_array *grad_y, 
     const int threads = fc_threads_for(tasks, work);
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
-    fc_status status = FC_OK;
-    const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
-    for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);
-    if (status == FC_OK && !pl.in_place) {
-        const int64_t blocks = tasks / pl.parts;
-        status = fc_parallel_for(blocks, fc_threads_for(blocks, (double)(pl.result_bytes / pl.size) * (double)tasks),
-                                 join_parts, &pl);
-    }
+    const double numbers = (double)(pl.result_bytes / pl.size) * (double)tasks;
+    const fc_status status =
+        fc_reduce(&pl.reduction, tasks, threads, run_task, numbers, pl.in_place ? NULL : join_parts, &pl);
     fc_scratch_give_back(pl.scratch);
     return status;
 }

@@ -6,8 +6,8 @@
 #include "conv2d_algorithms.h"
 #include "direct.h"
 
-/* Multiply-adds for each number that is split or written, less the share of terms and columns that are filled with zeros.
- * A written number counts twice: it is also fetched. */
+/* Multiply-adds for each number that is split or written, less the share of terms and columns that are filled with
+ * zeros. A written number counts twice: it is also fetched. */
 static double worth(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int backward = problem->operation == FC_BACKWARD_INPUT;
@@ -19,10 +19,10 @@ static double worth(const fc_problem *problem) {
     return taps * used * c * k / (c + 2 * k);
 }
 
-/* Measured against the direct algorithm on AVX-512, layers of ResNet-50 and VGG-16, 1 and 8 images. Three parts: x1.1 to
- * x1.6 from 64 multiply-adds a number on (256 channels, 128 filters, 1x1), x0.6 to x0.9 below 58; with 7x7 results x0.7
- * to x0.9 for one image, which splits all weights for few products. Two parts: x1.05 to x2.5 from 28 on (64 channels,
- * 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on. */
+/* Measured against the direct algorithm on AVX-512, layers of ResNet-50 and VGG-16, 1 and 8 images. Three parts: x1.1
+ * to x1.6 from 64 multiply-adds a number on (256 channels, 128 filters, 1x1), x0.6 to x0.9 below 58; with 7x7 results
+ * x0.7 to x0.9 for one image, which splits all weights for few products. Two parts: x1.05 to x2.5 from 28 on (64
+ * channels, 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on. */
 static int is_large(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int64_t pixels = problem->operation == FC_BACKWARD_INPUT
@@ -70,8 +70,9 @@ static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
         return fc_split_run(&d, parts);                                                                                \
     }                                                                                                                  \
     static fc_status backward_input_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,        \
-                                            const fc_array *grad_x) {                                                  \
-        return fc_backward_input_by(run_##parts, g, grad_y, weight, grad_x);                                           \
+                                            const fc_array *bias, const fc_array *grad_x,                              \
+                                            fc_activation activation) {                                                \
+        return fc_backward_input_by(run_##parts, g, grad_y, weight, bias, grad_x, activation);                         \
     }                                                                                                                  \
     static fc_status backward_weight_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,            \
                                              const fc_array *grad_weight) {                                            \

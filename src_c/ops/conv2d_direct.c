@@ -8,8 +8,8 @@
  *       panels    2 vectors of filters (NR)      weights were packed panel by panel
  *         tiles     MR output pixels             the tile kernel
  *
- * Where much of the window lies in the border (small images), the pixels of a block are sorted by the taps that meet the
- * image, and tiles make the products of those alone.
+ * Where much of the window lies in the border (small images), the pixels of a block are sorted by the taps that meet
+ * the image, and tiles make the products of those alone.
  *
  * Later passes add to what earlier ones left in y (or in scratch memory, where y's filters are not adjacent). */
 #include <string.h>
@@ -41,7 +41,8 @@ typedef struct plan {
     int never_pack;                        /* ... or all weights are read where they lie */
     int by_taps;                           /* products with zeros of the border are left out */
     fc_row_blocks blocks;
-    int64_t panels_per_block, filter_blocks;
+    fc_filter_blocks filters;
+    fc_walk walk;
     char *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
     /* scratch memory, in bytes from its start */
     char *scratch;
@@ -102,16 +103,12 @@ static int readable_in_place(const plan *pl) {
     const fc_array *x = &pl->x;
     const int64_t pixel = w->q > 1 ? w->stride_w * x->stride[2] : w->p > 1 ? w->stride_h * x->stride[1] : x->stride[0];
     const int adjacent = x->dtype == pl->dtype && (x->stride[3] == 1 || pl->d->c == 1);
-    return is_inside(w) && adjacent && !rows_collide(pl, pixel);
+    return fc_is_whole(x) && is_inside(w) && adjacent && !rows_collide(pl, pixel);
 }
 
-/* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
- * and read back, the 9 MiB of a 512 x 512 x 3 x 3 layer cost a quarter of the arithmetic of four 7x7 images. */
-enum { LATE_PACKING_BLOCKS = 2 };
-
-/* Few rows of results read the weights where they lie: packing costs more than the sums. One row of 512 to 4096 channels
- * and filters runs at the speed of memory, twice as fast as with packing; three rows are still 10 % faster. Where
- * panels are there already, two rows are faster by tiles: x1.2 to x1.6 for 256 and 1024 channels. */
+/* Few rows of results read the weights where they lie: packing costs more than the sums. One row of 512 to 4096
+ * channels and filters runs at the speed of memory, twice as fast as with packing; three rows are still 10 % faster.
+ * Where panels are there already, two rows are faster by tiles: x1.2 to x1.6 for 256 and 1024 channels. */
 enum { IN_PLACE_ROWS = 3, IN_PLACE_ROWS_OF_PACKED = 1 };
 
 static int weights_readable(const plan *pl) {
@@ -121,8 +118,8 @@ static int weights_readable(const plan *pl) {
            weight->dtype == pl->dtype && (weight->stride[3] == 1 || pl->d->k == 1);
 }
 
-/* Measured on AVX-512: of 4x4 images and all of their border (6x6 outputs, 3x3, 64 channels), where 44 % of the products
- * are with pixels, x1.9; 7x7 images with a border of one, 82 %, x1.1. With few channels the calls of the tile kernel
+/* Measured on AVX-512: of 4x4 images and all of their border (6x6 outputs, 3x3, 64 channels), where 44 % of the
+ * products are with pixels, x1.9; 7x7 images with a border of one, 82 %, x1.1. With few channels the calls of the tile kernel
  * would be short, and on large images there is nothing to gain. It decides the order of sums, so it knows one image. */
 enum { LEAST_CHANNELS_BY_TAPS = 16, MOST_LINES_BY_TAPS = 32 };
 
@@ -135,17 +132,6 @@ static int worth_sorting(const plan *pl) {
            fc_share_inside(w) < MOST_SHARE_BY_TAPS;
 }
 
-/* Fewer filters a task when there would be too few tasks for the threads. Neither split changes any sum. */
-static void split_filters(plan *pl, int threads) {
-    const int64_t pixels = pl->blocks.rows * pl->blocks.columns;
-    const int64_t pixel_tasks = pl->blocks.row_blocks * pl->blocks.column_blocks * pl->d->groups;
-    int64_t per_block = FC_MAX(1, FC_OUTPUT_ELEMENTS / (pixels * pl->panel_width));
-    if (threads > 1 && pixel_tasks < (int64_t)threads * FC_TASKS_PER_THREAD)
-        per_block = FC_MIN(per_block, FC_MAX(1, pl->panels * pixel_tasks / ((int64_t)threads * FC_TASKS_PER_THREAD)));
-    pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
-    pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
-}
-
 static void lay_out_scratch(plan *pl, int threads) {
     const fc_direct *d = pl->d;
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns);
@@ -156,7 +142,7 @@ static void lay_out_scratch(plan *pl, int threads) {
                                       : (size_t)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns,
                                                                pl->passes.channels) * pl->size;
     const size_t output =
-        pl->direct_y ? 0 : pixels * (size_t)(pl->panels_per_block * pl->panel_width) * pl->size;
+        pl->direct_y ? 0 : pixels * (size_t)(pl->filters.panels * pl->panel_width) * pl->size;
     const size_t pass_terms = (size_t)(pl->passes.rows * pl->window.s * pl->passes.channels);
     pl->input_at = 0;
     pl->output_at = FC_ALIGN_UP(input);
@@ -196,12 +182,15 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, FC_MC, FC_INPUT_ELEMENTS,
                                  pl->kernels->mr);
-    const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
+    const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->by_taps = worth_sorting(pl);
     pl->never_pack = few_blocks && !pl->by_taps && weights_readable(pl);
     pl->pack_late = few_blocks && d->weight.packed == NULL;
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
-    split_filters(pl, threads);
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    const int64_t most = FC_OUTPUT_ELEMENTS / (pl->blocks.rows * pl->blocks.columns * pl->panel_width);
+    pl->filters = fc_split_filters(pl->panels, most, pixel_blocks * d->groups, threads);
+    pl->walk = (fc_walk){&pl->window, &pl->x, &pl->blocks, &pl->passes, pl->total_rows, d->c, pl->filters.blocks};
     return threads;
 }
 
@@ -259,7 +248,7 @@ static void pack_bias(const plan *pl) {
 typedef struct task {
     const plan *pl;
     fc_block block;
-    int64_t index, group, first_panel, panels, pixels;
+    int64_t pixel_block, group, first_panel, panels, pixels;
     char *input, *output, *panel;
     ptrdiff_t *a_row, *c_row, *row_at, *term;
 } task;
@@ -267,14 +256,14 @@ typedef struct task {
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    task t = {.pl = pl, .index = index};
+    task t = {.pl = pl, .pixel_block = index / pl->filters.blocks % pixel_blocks};
     t.input = memory + pl->input_at;
     t.output = memory + pl->output_at;
     t.panel = memory + pl->panel_at;
-    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
-    t.group = index / pl->filter_blocks / pixel_blocks;
-    t.first_panel = index % pl->filter_blocks * pl->panels_per_block;
-    t.panels = FC_MIN(pl->panels_per_block, pl->panels - t.first_panel);
+    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, t.pixel_block);
+    t.group = index / pl->filters.blocks / pixel_blocks;
+    t.first_panel = index % pl->filters.blocks * pl->filters.panels;
+    t.panels = FC_MIN(pl->filters.panels, pl->panels - t.first_panel);
     t.pixels = t.block.rows * t.block.columns;
     t.a_row = (ptrdiff_t *)(void *)(memory + pl->offsets_at);
     t.c_row = t.a_row + pl->blocks.rows * pl->blocks.columns;
@@ -300,7 +289,8 @@ static void place_results(task *t) {
     }
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
-        to = place(to, t->block.columns, n * stride[0] + p * stride[1] + t->block.q * stride[2], stride[2]);
+        const int64_t at = fc_image_at(&pl->d->y, n) + p * stride[1] + t->block.q * stride[2];
+        to = place(to, t->block.columns, at, stride[2]);
     }
 }
 
@@ -316,7 +306,7 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     if (pl->in_place) {
         for (int64_t j = 0; j < t->block.rows; j++) {
             const int64_t n = (t->block.row + j) / w.p, p = (t->block.row + j) % w.p;
-            t->row_at[j] = n * stride[0] + (p * w.stride_h - w.top) * stride[1] +
+            t->row_at[j] = fc_image_at(x, n) + (p * w.stride_h - w.top) * stride[1] +
                            (t->block.q * w.stride_w - w.left) * stride[2];
         }
         packed = (fc_packed){w.stride_w * stride[2], w.dilation_h * stride[1], w.dilation_w * stride[2]};
@@ -340,20 +330,6 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     return a;
 }
 
-/* The input that this worker will probably want after this pass: other channels of its pixels, or another block. */
-static fc_region next_input(const task *t, int64_t pass_index) {
-    const plan *pl = t->pl;
-    const int same_block = pass_index + 1 < pass_count(pl);
-    const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
-    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : 1);
-    if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
-        return (fc_region){0};
-    const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);
-    const fc_reader reader = {.array = pl->x};
-    return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
-}
-
 /* The weights of the panel after this one: packed, or about to be. */
 static fc_region next_weights(const task *t, const pass *ps, int64_t panel) {
     const plan *pl = t->pl;
@@ -362,7 +338,8 @@ static fc_region next_weights(const task *t, const pass *ps, int64_t panel) {
         return fc_region_of_weights(&pl->d->weight, ps->r, ps->rows, pl->window.s, ps->c, ps->channels,
                                     (panel + 1) * pl->panel_width, panel_columns(pl, panel + 1));
     return (fc_region){.base = panel_address(pl, t->group, ps, panel + 1), .outer = 1, .inner = 1,
-                       .line_step = FC_CACHE_LINE, .lines = ps->terms * pl->panel_width * (int64_t)pl->size / FC_CACHE_LINE};
+                       .lines = ps->terms * pl->panel_width * (int64_t)pl->size / FC_CACHE_LINE,
+                       .line_step = FC_CACHE_LINE};
 }
 
 /* The pixels of a task in the order of their taps. */
@@ -379,7 +356,8 @@ typedef struct scans {
 } scans;
 
 static int has_all_taps(const plan *pl, const fc_pixel_class *class) {
-    return class->rows.end - class->rows.first == pl->window.r && class->columns.end - class->columns.first == pl->window.s;
+    return class->rows.end - class->rows.first == pl->window.r &&
+           class->columns.end - class->columns.first == pl->window.s;
 }
 
 static sorted sort_pixels(const task *t, char *memory) {
@@ -432,7 +410,7 @@ static void multiply_pass(task *t, int64_t pass_index, fc_tile *tile, const char
     const int last = pass_index + 1 == pass_count(pl);
     const sorted by_taps = pl->by_taps ? sort_pixels(t, t->input + pl->sorted_at) : (sorted){0};
     const int64_t tiles = pl->by_taps ? FC_MAX(1, by_taps.whole_tiles) : fc_ceil_div(t->pixels, pl->kernels->mr);
-    const fc_region input = next_input(t, pass_index);
+    const fc_region input = fc_next_input(&pl->walk, t->group, t->pixel_block, pass_index);
     scans ahead = {.input = fc_scan_of(&input, t->panels * tiles, ps->terms)};
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
@@ -476,7 +454,7 @@ static void finish_results(task *t) {
     const int64_t width = t->panels * pl->panel_width;
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t n = (t->block.row + j) / pl->window.p, p = (t->block.row + j) % pl->window.p;
-        char *row = y + (n * stride[0] + p * stride[1] + t->block.q * stride[2]) * (int64_t)pl->size;
+        char *row = y + (fc_image_at(&d->y, n) + p * stride[1] + t->block.q * stride[2]) * (int64_t)pl->size;
         pl->kernels->copy(t->block.columns, filters, t->output + (size_t)(j * t->block.columns * width) * pl->size,
                           width, 1, row, stride[2], stride[3]);
     }
@@ -526,7 +504,7 @@ static void run_task(void *context, int64_t index, int worker) {
 /* ---------------------------------------------------------------- entries */
 
 static int64_t task_count(const plan *pl) {
-    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
+    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
 }
 
 static unsigned why_packed(const plan *pl) {
@@ -550,7 +528,7 @@ static fc_status explain(const plan *pl, int threads) {
     fc_tell_kernel(e, pl->never_pack ? "row" : "tile", pl->never_pack ? 1 : pl->kernels->mr,
                    pl->never_pack ? FC_ROW_STRIP * pl->kernels->vl : (int)pl->panel_width, threads,
                    pl->never_pack ? multiply_adds(pl) : pixels * weights * share);
-    if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filter_blocks * groups * size, why_packed(pl));
+    if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filters.blocks * groups * size, why_packed(pl));
     if (!pl->never_pack && d->weight.packed == NULL)
         fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * size, FC_COPY_PANELS);
     if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * size, FC_COPY_CHANNELS);

@@ -7,11 +7,11 @@
  *               line 1   | 0 0 x x x x x x 0 0 |
  *
  * The pixels that tap (r, s) of channel c meets, for all outputs of the block, are then one run of memory, which begins
- * at  c*plane + r*pitch + s  and goes on over the ends of lines: outputs `pitch` apart are neighbours in the column, and
- * the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines does,
- * vectors end with lines; then the rows of the kernel that meet only the border are left out, which are half of them in
- * the gradient of the input of a 14x14 image and a 5x5 kernel. A stride cuts lines and columns into phases, l mod stride,
- * each a plane of its own, so that lanes are adjacent with any stride.
+ * at  c*plane + r*pitch + s  and goes on over the ends of lines: outputs `pitch` apart are neighbours in the column,
+ * and the few behind the end of a line are computed and dropped. Where that wastes more than ending vectors with lines
+ * does, vectors end with lines; then the rows of the kernel that meet only the border are left out, which are half of
+ * them in the gradient of the input of a 14x14 image and a 5x5 kernel. A stride cuts lines and columns into phases, l
+ * mod stride, each a plane of its own, so that lanes are adjacent with any stride.
  *
  *   tasks     group x image x block of output lines x block of output columns     in parallel
  *     passes    channels, or rows of a large kernel: see fc_split_reduction       always in the same order
@@ -264,13 +264,19 @@ static void pack_phase(const task *t, const pass *ps, int64_t line, int64_t colu
     int64_t lines = end - first, pixels = hi - lo;
     const int64_t step = w->stride_w * stride[2], line_step = w->stride_h * stride[1];
     if (pixels == pl->pitch && line_step == pixels * step) pixels *= lines, lines = 1; /* one unbroken run */
-    const int64_t at = t->group * pl->d->x_group + t->n * stride[0] + ps->c * stride[3] + line * stride[1] +
-                       column * stride[2] + first * line_step + lo * step;
+    const int64_t pixel = t->group * pl->d->x_group + line * stride[1] + column * stride[2] + first * line_step +
+                          lo * step;
     const int64_t size = (int64_t)fc_dtype_size(pl->x.dtype);
-    const char *src = (const char *)pl->x.data + at * size;
     dst += (size_t)(first * pl->pitch + lo) * pl->size;
-    for (int64_t i = 0; i < lines; i++, src += line_step * size, dst += (size_t)pl->pitch * pl->size)
-        fc_copy_as(&reader, pixels, ps->channels, src, step, stride[3], dst, 1, pl->plane);
+    int64_t image, tap_end;
+    for (int64_t c = ps->c, here; c < ps->c + ps->channels; c += here, dst += (size_t)(here * pl->plane) * pl->size) {
+        const int inside = fc_find_channel(&pl->x, t->n, c, &image, &tap_end);
+        here = FC_MIN(ps->c + ps->channels, tap_end) - c;
+        if (!inside) memset(dst, 0, (size_t)((here - 1) * pl->plane + (lines - 1) * pl->pitch + pixels) * pl->size);
+        for (int64_t i = 0; i < lines && inside; i++)
+            fc_copy_as(&reader, pixels, here, (const char *)pl->x.data + (image + pixel + i * line_step) * size, step,
+                       stride[3], dst + (size_t)(i * pl->pitch) * pl->size, 1, pl->plane);
+    }
 }
 
 static void pack_planes(const task *t, const pass *ps) {
@@ -344,7 +350,7 @@ static void finish_results(const task *t) {
     int64_t lines = t->rows, pixels = t->columns;
     if (pixels == pitch && stride[1] == pixels * stride[2]) pixels *= lines, lines = 1;
     char *y = (char *)d->y.data +
-              (t->group * d->y_group + t->n * stride[0] + t->p * stride[1] + t->q * stride[2]) * size;
+              (t->group * d->y_group + fc_image_at(&d->y, t->n) + t->p * stride[1] + t->q * stride[2]) * size;
     for (int64_t i = 0; i < lines; i++, y += stride[1] * size) {
         char *results = t->output + i * pitch * size;
         if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
@@ -408,9 +414,9 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
     return run(&d);
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                const fc_array *grad_x) {
-    return fc_backward_input_by(run, g, grad_y, weight, grad_x);
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
+                                const fc_array *grad_x, fc_activation activation) {
+    return fc_backward_input_by(run, g, grad_y, weight, bias, grad_x, activation);
 }
 
 /* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */
@@ -447,7 +453,8 @@ static double use_by_places(const fc_conv2d *g, int64_t vl) {
     return (double)(g->r * g->s * c) / (double)(places.vectors * vl) * (places.interleaved ? 0.75 : 1);
 }
 
-/* The share of lanes that filters fill in the direct algorithm; a tile of one vector takes 5/8 as long as one of two. */
+/* The share of lanes that filters fill in the direct algorithm; a tile of one vector takes 5/8 as long as one of
+ * two. */
 static double use_by_filters(int64_t filters, int64_t vl) {
     const int64_t rest = filters % (2 * vl);
     return (double)filters / ((double)(filters - rest) + (double)vl * (rest == 0 ? 0 : rest > vl ? 2 : 1.25));
@@ -459,7 +466,8 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
-/* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters x1.05. */
+/* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters
+ * x1.05. */
 enum { MOST_WEIGHTS = 1 << 14 };
 
 static const char *refusal_of_weight_gradient(const fc_conv2d *g, int64_t vl) {

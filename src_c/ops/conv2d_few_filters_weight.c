@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The gradient of the weights of a handful of filters: rows are filters, lanes are the places (r, s, c) of the window,
- * which lie one behind the other where the window's lines are packed [column][channel]: S*C numbers a line. Windows that
- * are narrow, 5 numbers of one channel, would waste the lanes; their lines are interleaved, [column][line][channel], once
- * a line of outputs, so that the whole window is one run.
+ * which lie one behind the other where the window's lines are packed [column][channel]: S*C numbers a line. Windows
+ * that are narrow, 5 numbers of one channel, would waste the lanes; their lines are interleaved,
+ * [column][line][channel], once a line of outputs, so that the whole window is one run.
  *
  *   tasks     group x part of the pixels                              in parallel
  *     chunks    at most FC_PIXEL_CHAIN output pixels: pack x and grad_y
  *       vectors   two vectors of places
  *         tiles     up to MR filters, summed over the pixels of the chunk
- *
- * Neither parts nor chunks know the number of threads. */
+ */
 #include <string.h>
 
 #include "../base/compiler.h"
@@ -23,9 +22,6 @@
 #include "few_filters.h"
 #include "parts.h"
 
-/* Numbers that wait to be joined: 1 MiB of float32. */
-enum { FC_MOST_SUMS = 1 << 18 };
-
 typedef struct plan {
     const fc_kernels *kernels;
     size_t size;
@@ -37,9 +33,9 @@ typedef struct plan {
     fc_places places;
     int64_t lanes;        /* from filter to filter in the result */
     fc_row_blocks chunks;
-    int64_t chunk_count, parts, chunks_per_part, round, chunks_per_round;
+    fc_reduction reduction; /* of chunks */
     char *scratch;
-    size_t result_bytes, workers_at, worker_bytes, windows_at, grad_y_at, offsets_at;
+    size_t result_bytes, workers_at, worker_bytes, windows_at, grad_y_at, offsets_at, sums_at;
 } plan;
 
 fc_places fc_places_of(int64_t r, int64_t s, int64_t c, int vl) {
@@ -57,15 +53,9 @@ static int64_t columns_read(const plan *pl, int64_t columns) {
 
 static void plan_chunks(plan *pl) {
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->c, FC_PIXEL_CHAIN, FC_INPUT_ELEMENTS, 1);
-    pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
-    /* As many parts as chunks a part, if there is memory: 300 chunks one after the other were wrong by 60 u. */
-    const int64_t most = FC_MOST_SUMS / (pl->groups * pl->k * pl->lanes);
-    pl->parts = FC_MAX(1, FC_FIXED_TASKS / pl->groups);
-    while (pl->parts * pl->parts < pl->chunk_count && 2 * pl->parts <= most) pl->parts *= 2;
-    pl->parts = FC_MIN(pl->parts, pl->chunk_count);
-    pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
     const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns) * (double)(pl->lanes * pl->k);
-    pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
+    const int64_t chunks = pl->chunks.row_blocks * pl->chunks.column_blocks;
+    pl->reduction = fc_cut_reduction(chunks, FC_FIXED_TASKS / pl->groups, chunk_work);
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -73,12 +63,13 @@ static void lay_out_scratch(plan *pl, int threads) {
     const int64_t rows = pl->chunks.rows, columns = pl->chunks.columns, vl = pl->kernels->vl;
     const int64_t windows = pl->places.interleaved ? rows * columns_read(pl, columns) * w->r * pl->c : 0;
     pl->result_bytes = FC_ALIGN_UP((size_t)(pl->k * pl->lanes) * pl->size);
-    pl->workers_at = pl->result_bytes * (size_t)(pl->groups * pl->parts);
+    pl->workers_at = pl->result_bytes * (size_t)(pl->groups * pl->reduction.parts);
     /* the last vector may read over the end of the last window */
     pl->windows_at = FC_ALIGN_UP((size_t)(fc_lines_size(w, rows, columns) * pl->c + vl) * pl->size);
     pl->grad_y_at = pl->windows_at + FC_ALIGN_UP((size_t)(windows + vl) * pl->size);
     pl->offsets_at = pl->grad_y_at + FC_ALIGN_UP((size_t)(rows * columns * pl->k) * pl->size);
-    pl->worker_bytes = pl->offsets_at + FC_ALIGN_UP((size_t)(rows + rows * columns) * sizeof(ptrdiff_t));
+    pl->sums_at = pl->offsets_at + FC_ALIGN_UP((size_t)(rows + rows * columns) * sizeof(ptrdiff_t));
+    pl->worker_bytes = pl->sums_at + (size_t)pl->reduction.levels * pl->result_bytes;
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
@@ -132,12 +123,12 @@ static void place_interleaved_windows(const plan *pl, char *memory) {
 static void bring_grad_y(const plan *pl, int64_t group, const fc_block *chunk, char *dst) {
     const int64_t *stride = pl->grad_y.array.stride, p = pl->window.p, q = pl->window.q;
     const fc_channels filters = {.c = group * pl->k, .channels = pl->k, .width = pl->k};
-    const int unbroken = stride[3] == 1 && stride[2] == pl->k && stride[1] == q * stride[2] && stride[0] == p * stride[1];
+    const int side_by_side = stride[3] == 1 && stride[2] == pl->k;
+    const int unbroken = side_by_side && stride[1] == q * stride[2] && stride[0] == p * stride[1];
     if (unbroken) {
         const int64_t at = chunk->row * stride[1] + chunk->q * stride[2];
-        fc_copy_as(&pl->grad_y, 1, chunk->rows * chunk->columns * pl->k,
-                   (const char *)pl->grad_y.array.data + at * (int64_t)fc_dtype_size(pl->grad_y.array.dtype), 0, 1, dst, 0,
-                   1);
+        const char *src = (const char *)pl->grad_y.array.data + at * (int64_t)fc_dtype_size(pl->grad_y.array.dtype);
+        fc_copy_as(&pl->grad_y, 1, chunk->rows * chunk->columns * pl->k, src, 0, 1, dst, 0, 1);
         return;
     }
     for (int64_t j = 0; j < chunk->rows; j++, dst += (size_t)(chunk->columns * pl->k) * pl->size) {
@@ -164,10 +155,23 @@ static ptrdiff_t vector_at(const plan *pl, const fc_packed *packed, int64_t vect
     return vector / a_line * packed->tap_row + vector % a_line * vl;
 }
 
-static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk, int accumulate, char *memory,
-                           char *result) {
+typedef struct task {
+    const plan *pl;
+    int64_t group;
+    char *memory, *result;
+} task;
+
+static char *sum_of(const task *t, int sum) {
+    return sum < t->pl->reduction.levels ? t->memory + t->pl->sums_at + (size_t)sum * t->pl->result_bytes : t->result;
+}
+
+static void add_chunk(void *context, int64_t index, int sum, int accumulate) {
+    const task *t = context;
+    const plan *pl = t->pl;
+    const fc_block now = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index), *chunk = &now;
+    char *memory = t->memory, *result = sum_of(t, sum);
     fc_packed packed;
-    const char *windows = bring_chunk(pl, group, chunk, memory, &packed);
+    const char *windows = bring_chunk(pl, t->group, chunk, memory, &packed);
     const ptrdiff_t *term = (const ptrdiff_t *)(const void *)(memory + pl->offsets_at) + pl->chunks.rows;
     const fc_lanes tile = {.terms = chunk->rows * chunk->columns, .a_term = pl->k, .b_term = term, .c_row = pl->lanes,
                            .lanes = pl->kernels->vl, .accumulate = accumulate};
@@ -184,29 +188,30 @@ static void multiply_chunk(const plan *pl, int64_t group, const fc_block *chunk,
     }
 }
 
+static void add_sum(void *context, int to, int from, int accumulate) {
+    const task *t = context;
+    fc_add_numbers(sum_of(t, to), sum_of(t, from), (size_t)(t->pl->k * t->pl->lanes), t->pl->size, accumulate);
+}
+
 static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
-    const int64_t group = index / pl->parts, first = index % pl->parts * pl->chunks_per_part;
-    char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-    char *result = pl->scratch + (size_t)index * pl->result_bytes;
-    const int64_t from = first + pl->round * pl->chunks_per_round;
-    const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
-    if (pl->places.interleaved) place_interleaved_windows(pl, memory);
-    for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
-        const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, i);
-        multiply_chunk(pl, group, &chunk, i > first, memory, result);
-    }
-    if (first >= end && pl->round == 0) memset(result, 0, pl->result_bytes); /* a part without pixels */
+    task t = {pl, index / pl->reduction.parts, pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes,
+              pl->scratch + (size_t)index * pl->result_bytes};
+    if (pl->places.interleaved) place_interleaved_windows(pl, t.memory);
+    fc_add_up(&pl->reduction, index % pl->reduction.parts, &(fc_adder){&t, add_chunk, add_sum});
 }
 
 /* ---------------------------------------------------------------- entry */
 
 /* Join the parts, and lay the places of the window where the caller wants them. */
-static void finish_group(const plan *pl, int64_t group) {
+static void finish_group(void *context, int64_t group, int worker) {
+    (void)worker;
+    const plan *pl = context;
     const fc_window *w = &pl->window;
     const int64_t *stride = pl->grad_weight->stride;
-    char *result = pl->scratch + (size_t)(group * pl->parts) * pl->result_bytes;
-    fc_join_parts(result, (ptrdiff_t)pl->result_bytes, pl->parts, (size_t)(pl->k * pl->lanes), pl->size);
+    char *result = pl->scratch + (size_t)(group * pl->reduction.parts) * pl->result_bytes;
+    fc_join_parts(result, (ptrdiff_t)pl->result_bytes, pl->reduction.parts, (size_t)(pl->k * pl->lanes),
+                  pl->size);
     const int64_t line = pl->places.vectors / w->r * pl->kernels->vl; /* lanes of a line */
     for (int64_t r = 0; r < w->r; r++)
         for (int64_t s = 0; s < w->s; s++) {
@@ -223,7 +228,8 @@ static fc_status explain(const plan *pl, int threads) {
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
     const int64_t rows = pl->chunks.rows, columns = pl->chunks.columns;
-    const double chunks = (double)(pl->chunk_count * pl->groups) * (double)pl->size, pixels = (double)(rows * columns);
+    const double chunks = (double)(pl->reduction.chunks * pl->groups) * (double)pl->size;
+    const double pixels = (double)(rows * columns);
     const double lines = (double)fc_lines_size(w, rows, columns);
     const double windows = pl->places.interleaved ? (double)(rows * columns_read(pl, columns) * w->r) : 0;
     const double results = (double)(pl->k * pl->lanes) * (double)pl->groups;
@@ -231,7 +237,7 @@ static fc_status explain(const plan *pl, int threads) {
                    (double)pl->total_rows * (double)w->q * results);
     fc_tell_copy(&e->x, (lines + windows) * (double)pl->c * chunks, FC_COPY_ORDER);
     fc_tell_copy(&e->y, pixels * (double)pl->k * chunks, FC_COPY_ORDER);
-    fc_tell_copy(&e->weight, results * (double)pl->parts * (double)pl->size, FC_COPY_PARTS | FC_COPY_ORDER);
+    fc_tell_copy(&e->weight, results * (double)pl->reduction.parts * (double)pl->size, FC_COPY_PARTS | FC_COPY_ORDER);
     return FC_OK;
 }
 
@@ -240,15 +246,13 @@ fc_status fc_few_filters_backward_weight(const fc_conv2d *g, const fc_array *gra
     if (g->n == 0) return fc_direct_backward_weight(g, grad_y, x, grad_weight);
     plan pl;
     make_plan(&pl, g, grad_y, x, grad_weight);
-    const int64_t tasks = pl.groups * pl.parts;
+    const int64_t tasks = pl.groups * pl.reduction.parts;
     const double work = (double)pl.total_rows * (double)g->q * (double)(g->r * g->s * pl.c) * (double)g->k;
     const int threads = fc_threads_for(tasks, work);
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
-    fc_status status = FC_OK;
-    const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
-    for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);
-    for (int64_t group = 0; group < pl.groups && status == FC_OK; group++) finish_group(&pl, group);
+    const double numbers = (double)(pl.result_bytes / pl.size) * (double)tasks;
+    const fc_status status = fc_reduce(&pl.reduction, tasks, threads, run_task, numbers, finish_group, &pl);
     fc_scratch_give_back(pl.scratch);
     return status;
 }

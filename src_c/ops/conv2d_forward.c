@@ -12,7 +12,8 @@ fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array 
                    .stride_w = g->stride_w, .dilation_h = g->dilation_h, .dilation_w = g->dilation_w,
                    .top = g->pad_top, .left = g->pad_left},
         .n = g->n, .c = c, .k = k, .groups = g->groups, .x = *x, .weight = *weight, .y = *y,
-        .x_group = c * x->stride[3], .weight_group = k * weight->stride[3], .y_group = k * y->stride[3],
+        .x_group = fc_channels_in_memory(x, c) * x->stride[3], .weight_group = k * weight->stride[3],
+        .y_group = k * y->stride[3],
         .bias = bias, .activation = activation};
 }
 
@@ -22,12 +23,24 @@ fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_arra
     return fc_direct_run(&d);
 }
 
+/* Let an operand begin with image n; `depth` is memory for what that changes. */
+static void begin_with(fc_array *a, int64_t n, fc_depth *depth) {
+    if (a->depth == NULL) {
+        a->data = (char *)a->data + n * a->stride[0] * (int64_t)fc_dtype_size(a->dtype);
+        return;
+    }
+    *depth = *a->depth;
+    depth->first += n;
+    a->depth = depth;
+}
+
 /* Images [n, n + count). */
 static fc_status run_some(const fc_direct *d, int64_t n, int64_t count) {
     fc_direct some = *d;
+    fc_depth x, y;
     some.n = count;
-    some.x.data = (char *)some.x.data + n * some.x.stride[0] * (int64_t)fc_dtype_size(some.x.dtype);
-    some.y.data = (char *)some.y.data + n * some.y.stride[0] * (int64_t)fc_dtype_size(some.y.dtype);
+    begin_with(&some.x, n, &x);
+    begin_with(&some.y, n, &y);
     return fc_direct_run(&some);
 }
 

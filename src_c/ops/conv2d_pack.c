@@ -72,7 +72,7 @@ fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dt
     const fc_direct d = fc_forward_view(&no_images, &none, &from, NULL, &none, FC_NONE);
     const fc_status status = operation == FC_FORWARD
                                  ? fc_direct_pack(&d)
-                                 : fc_backward_input_by(fc_direct_pack, &no_images, &none, &from, &none);
+                                 : fc_backward_input_by(fc_direct_pack, &no_images, &none, &from, NULL, &none, FC_NONE);
     if (status == FC_OK) memcpy(packed, &h, sizeof h); /* an interrupted one suits no call */
     return status;
 }

@@ -73,7 +73,9 @@ static void backward_input_one(void *context, int64_t index, int worker) {
     const fc_conv2d *g = j->g;
     const int64_t c = index % g->c, w = index / g->c % g->w, h = index / g->c / g->w % g->h;
     const int64_t n = index / g->c / g->w / g->h;
-    fc_put(j->x, fc_at(j->x->stride, n, h, w, c), input_gradient(j, n, h, w, c));
+    double value = input_gradient(j, n, h, w, c);
+    if (j->bias != NULL) value += fc_get(j->bias, c * j->bias->stride[3]);
+    fc_put(j->x, fc_at(j->x->stride, n, h, w, c), fc_activate_one(j->activation, value));
 }
 
 /* dL/dweight[r,s,c,k] = sum of grad_y * x over all output pixels. */
@@ -120,8 +122,8 @@ static fc_status reference_forward(const fc_conv2d *g, const fc_array *x, const 
 }
 
 static fc_status reference_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                          const fc_array *grad_x) {
-    job j = {.g = g, .x = grad_x, .weight = weight, .y = grad_y};
+                                          const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
+    job j = {.g = g, .x = grad_x, .weight = weight, .bias = bias, .y = grad_y, .activation = activation};
     return run(g->n * g->h * g->w * g->c, backward_input_one, &j);
 }
 

@@ -36,14 +36,17 @@ typedef struct plan {
     fc_passes passes; /* channels in multiples of a chunk */
     int64_t chunks;   /* of channels, in all */
     int gathered;
-    int64_t panels, panels_per_block, filter_blocks;
+    int64_t panels;
+    fc_filter_blocks filters;
     int direct_y;  /* results are added up in y itself */
     int pack_late; /* a panel of weights is packed by the task that uses it */
+    fc_walk walk;
     fc_row_blocks blocks;
     /* scratch memory, in bytes from its start */
     char *scratch;
     atomic_uchar *doubtful; /* [image] */
-    size_t doubtful_at, bias_at, workers_at, worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at;
+    size_t doubtful_at, bias_at, workers_at, worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at,
+        marks_at;
 } plan;
 
 /* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
@@ -136,19 +139,6 @@ static void split_pixels(plan *pl) {
     pl->blocks = fc_split_pixels(&w, pl->total_rows, pl->passes.channels, pixels, elements, FC_SPLIT_ROWS);
 }
 
-/* Fewer filters a task when there would be too few tasks for the threads. */
-static void split_filters(plan *pl, int threads) {
-    const int64_t tasks = pl->blocks.row_blocks * pl->blocks.column_blocks * pl->d->groups;
-    int64_t per_block = pl->panels;
-    if (!pl->direct_y)
-        per_block = FC_MAX(1, FC_OUTPUT_ELEMENTS / (pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS));
-    if (threads > 1 && tasks < (int64_t)threads * FC_TASKS_PER_THREAD)
-        per_block = FC_MIN(per_block, FC_MAX(1, pl->panels * tasks / ((int64_t)threads * FC_TASKS_PER_THREAD)));
-    pl->filter_blocks = fc_ceil_div(pl->panels, per_block);
-    pl->panels_per_block = fc_ceil_div(pl->panels, pl->filter_blocks);
-    pl->filter_blocks = fc_ceil_div(pl->panels, pl->panels_per_block);
-}
-
 static int64_t most_tiles(const plan *pl) {
     return pl->blocks.rows * fc_ceil_div(pl->blocks.columns, FC_SPLIT_ROWS);
 }
@@ -158,7 +148,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns), part = sizeof(fc_bf16) * (size_t)pl->parts;
     const size_t pass_chunks = (size_t)(pl->passes.rows * pl->window.s * (pl->passes.channels / FC_SPLIT_TERMS));
     const size_t weights = pl->pack_late ? 0 : (size_t)(d->groups * all_chunks(pl) * pl->panels);
-    const size_t output = pl->direct_y ? 0 : pixels * (size_t)(pl->panels_per_block * FC_SPLIT_COLUMNS);
+    const size_t output = pl->direct_y ? 0 : pixels * (size_t)(pl->filters.panels * FC_SPLIT_COLUMNS);
     size_t at = 0;
     fc_set_aside(&at, weights * FC_SPLIT_PANEL * part);
     pl->doubtful_at = fc_set_aside(&at, (size_t)d->n);
@@ -180,9 +170,6 @@ static void lay_out_scratch(plan *pl, int threads) {
     memset(pl->scratch + pl->doubtful_at, 0, (size_t)d->n);
 }
 
-/* Weights that few blocks of pixels use are split into L2 by each task just before it uses them. */
-enum { LATE_PACKING_BLOCKS = 2 };
-
 static int make_plan(plan *pl, const fc_direct *d, int parts) {
     *pl = (plan){.d = d, .parts = parts, .window = d->window, .x = d->x};
     pl->kernels = fc_kernels_for(FC_FLOAT32);
@@ -195,9 +182,13 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     pl->panels = fc_ceil_div(d->k, FC_SPLIT_COLUMNS);
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     split_pixels(pl);
-    pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= LATE_PACKING_BLOCKS;
+    pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
-    split_filters(pl, threads);
+    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
+    const int64_t output = pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS;
+    const int64_t most = pl->direct_y ? pl->panels : FC_OUTPUT_ELEMENTS / output;
+    pl->filters = fc_split_filters(pl->panels, most, pixel_blocks * d->groups, threads);
+    pl->walk = (fc_walk){&pl->window, &pl->x, &pl->blocks, &pl->passes, pl->total_rows, d->c, pl->filters.blocks};
     return threads;
 }
 
@@ -218,7 +209,8 @@ static void pack_chunk(const plan *pl, const char *src, const char *next, int te
 
 static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel, fc_bf16 *dst) {
     const fc_array *weight = &pl->d->weight;
-    const int64_t *stride = weight->stride, size = (int64_t)fc_dtype_size(weight->dtype), taps = ps->rows * pl->window.s;
+    const int64_t *stride = weight->stride, size = (int64_t)fc_dtype_size(weight->dtype);
+    const int64_t taps = ps->rows * pl->window.s;
     const int64_t first = group * pl->d->weight_group + panel * FC_SPLIT_COLUMNS * stride[3] + ps->r * stride[0] +
                           ps->c * stride[2];
     const char *src = (const char *)weight->data + first * size;
@@ -259,7 +251,7 @@ static void pack_bias(const plan *pl) {
 typedef struct task {
     const plan *pl;
     fc_block block;
-    int64_t index, group, first_panel, panels, pixels;
+    int64_t pixel_block, group, first_panel, panels, pixels;
     fc_bf16 *input, *panel;
     float *output;
     ptrdiff_t *c_row, *row_at, *chunk;
@@ -271,13 +263,14 @@ typedef struct task {
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     char *memory = worker_memory(pl, worker);
-    task t = {.pl = pl, .index = index, .input = (void *)memory, .output = (void *)(memory + pl->output_at),
-              .ahead = (void *)(memory + pl->ahead_at), .panel = (void *)(memory + pl->panel_at), .tile = (void *)(memory + pl->tiles_at),
+    task t = {.pl = pl, .pixel_block = index / pl->filters.blocks % pixel_blocks, .input = (void *)memory,
+              .output = (void *)(memory + pl->output_at), .panel = (void *)(memory + pl->panel_at),
+              .tile = (void *)(memory + pl->tiles_at), .ahead = (void *)(memory + pl->ahead_at),
               .c_row = (void *)(memory + pl->offsets_at), .marks = (unsigned char *)memory + pl->marks_at};
-    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, index / pl->filter_blocks % pixel_blocks);
-    t.group = index / pl->filter_blocks / pixel_blocks;
-    t.first_panel = index % pl->filter_blocks * pl->panels_per_block;
-    t.panels = FC_MIN(pl->panels_per_block, pl->panels - t.first_panel);
+    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, t.pixel_block);
+    t.group = index / pl->filters.blocks / pixel_blocks;
+    t.first_panel = index % pl->filters.blocks * pl->filters.panels;
+    t.panels = FC_MIN(pl->filters.panels, pl->panels - t.first_panel);
     t.pixels = t.block.rows * t.block.columns;
     t.row_at = t.c_row + pl->blocks.rows * pl->blocks.columns;
     t.chunk = t.row_at + pl->blocks.rows;
@@ -289,7 +282,7 @@ static task task_at(const plan *pl, int64_t index, int worker) {
 static int64_t row_in_y(const task *t, int64_t j) {
     const plan *pl = t->pl;
     const int64_t *stride = pl->d->y.stride, row = t->block.row + j;
-    return row / pl->window.p * stride[0] + row % pl->window.p * stride[1] + t->block.q * stride[2];
+    return fc_image_at(&pl->d->y, row / pl->window.p) + row % pl->window.p * stride[1] + t->block.q * stride[2];
 }
 
 /* c_row: where the results of each pixel go, in y or in scratch memory. */
@@ -303,7 +296,8 @@ static void place_results(task *t) {
     }
 }
 
-/* Tiles of `count` pixels that begin at `a` and follow one another; they are as high as each other, but for the last. */
+/* Tiles of `count` pixels that begin at `a` and follow one another; they are as high as each other, but for the
+ * last. */
 static fc_row_tile *place_run(fc_row_tile *tile, ptrdiff_t a, ptrdiff_t a_row, int64_t first, int64_t count) {
     const int64_t rows = fc_ceil_div(count, fc_ceil_div(count, FC_SPLIT_ROWS));
     for (int64_t i = 0; i < count; i += rows)
@@ -330,7 +324,8 @@ static int64_t place_tiles(const task *t, ptrdiff_t a_row) {
 static fc_split_block bring_input(task *t, const pass *ps) {
     const plan *pl = t->pl;
     fc_window w = pl->window;
-    fc_reader reader = {.array = pl->x, .to = FC_FLOAT32, .kernels = pl->kernels, .parts = pl->parts, .split = pl->split};
+    fc_reader reader = {.array = pl->x, .to = FC_FLOAT32, .kernels = pl->kernels, .parts = pl->parts,
+                        .split = pl->split};
     reader.array.data = (char *)pl->x.data + t->group * pl->d->x_group * (int64_t)fc_dtype_size(pl->x.dtype);
     w.r = ps->rows;
     w.top -= ps->r * w.dilation_h;
@@ -345,22 +340,8 @@ static fc_split_block bring_input(task *t, const pass *ps) {
             for (int64_t s = 0; s < w.s; s++)
                 *to++ = (c * channels.block + r * packed.tap_row + s * packed.tap_column) * pl->parts;
     const ptrdiff_t a_row = packed.pixel * pl->parts;
-    return (fc_split_block){.parts = pl->parts, .chunks = ps->chunks, .tiles = place_tiles(t, a_row), .a_chunk = t->chunk,
-                            .a_row = a_row, .a_part = FC_SPLIT_TERMS, .tile = t->tile};
-}
-
-/* The input that this worker will probably want after this pass: other channels of its pixels, or another block. */
-static fc_region next_input(const task *t, int64_t pass_index) {
-    const plan *pl = t->pl;
-    const int same_block = pass_index + 1 < pass_count(pl);
-    const pass next = pass_at(pl, same_block ? pass_index + 1 : 0);
-    const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    const int64_t block = t->index / pl->filter_blocks % pixel_blocks + (same_block ? 0 : 1);
-    if (block >= pixel_blocks || (!same_block && pl->filter_blocks > 1) || pl->passes.row_blocks > 1)
-        return (fc_region){0};
-    const fc_block b = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, block);
-    const fc_reader reader = {.array = pl->x};
-    return fc_region_of(&pl->window, &reader, &b, t->group * pl->d->c + next.c, next.channels);
+    return (fc_split_block){.parts = pl->parts, .chunks = ps->chunks, .tiles = place_tiles(t, a_row),
+                            .a_chunk = t->chunk, .a_row = a_row, .a_part = FC_SPLIT_TERMS, .tile = t->tile};
 }
 
 /* The share of each pair of tiles of a panel. */
@@ -385,7 +366,7 @@ static void multiply_pass(task *t, int64_t pass_index) {
     block.accumulate = pass_index > 0;
     block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
     float *y = (float *)d->y.data + t->group * d->y_group;
-    const fc_region input = next_input(t, pass_index);
+    const fc_region input = fc_next_input(&pl->walk, t->group, t->pixel_block, pass_index);
     block.ahead_lines = lines_ahead(t, &input, &block);
     fc_scan scan = fc_scan_of(&input, t->panels * ((block.tiles + 1) / 2), 2 * block.chunks * block.ahead_lines);
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
@@ -415,8 +396,8 @@ static void finish_results(task *t) {
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t first = j * t->block.columns;
         if (!pl->direct_y)
-            pl->kernels->copy(t->block.columns, filters, t->output + first * width, width, 1, y + row_in_y(t, j), stride[2],
-                              stride[3]);
+            pl->kernels->copy(t->block.columns, filters, t->output + first * width, width, 1, y + row_in_y(t, j),
+                              stride[2], stride[3]);
         if (memchr(t->marks + first, 1, (size_t)t->block.columns) != NULL)
             atomic_store_explicit(&pl->doubtful[(t->block.row + j) / pl->window.p], 1, memory_order_relaxed);
     }
@@ -433,7 +414,7 @@ static void run_task(void *context, int64_t index, int worker) {
 /* ---------------------------------------------------------------- entry */
 
 static int64_t task_count(const plan *pl) {
-    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filter_blocks;
+    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
 }
 
 /* There is no memory, or there is to be none: see explain.h. */
@@ -447,7 +428,7 @@ static fc_status explain(const plan *pl, int threads) {
     const double taps = pl->gathered ? (double)(pl->window.r * pl->window.s) : 1;
     const double pixels = (double)pl->total_rows * (double)pl->window.q;
     const double input = (pl->gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
-                         (double)(pl->chunks * FC_SPLIT_TERMS) * (double)pl->filter_blocks * groups;
+                         (double)(pl->chunks * FC_SPLIT_TERMS) * (double)pl->filters.blocks * groups;
     const double products = fc_split_products(pl->parts);
     fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(task_count(pl), threads),
                    products * pixels * weights);

@@ -13,7 +13,8 @@
  * are the places of all lines, one behind the other, and grad_y is zero where a line has no result. With a stride, the
  * pixels of each tap are gathered.
  *
- * Where a sum is not finite the direct algorithm computes everything again: it knows where infinities and NaN belong. */
+ * Where a sum is not finite the direct algorithm computes everything again: it knows where infinities and NaN
+ * belong. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -46,15 +47,14 @@ typedef struct plan {
     int64_t channels, channel_blocks, filters, filter_blocks;
     int gathered;
     fc_row_blocks chunks;
-    int64_t chunk_count, parts, chunks_per_part; /* parts of the pixels */
-    int64_t round, chunks_per_round;
+    fc_reduction reduction;                  /* of chunks */
     int64_t places;                          /* of the packed x that terms are taken from, at most */
     int64_t lanes;                           /* pairs of places of a row of A */
     ptrdiff_t a_part, a_row, a_region;       /* of the split x, in bfloat16 numbers */
     atomic_uchar *doubtful;                  /* a result is not finite */
     char *scratch;
-    size_t result_bytes, doubtful_at, workers_at, worker_bytes, raw_y_at, split_x_at, split_y_at, offsets_at, tiles_at,
-        marks_at;
+    size_t result_bytes, doubtful_at, workers_at, worker_bytes, raw_y_at, split_x_at, split_y_at, sums_at, offsets_at,
+        tiles_at, marks_at;
 } plan;
 
 /* The block of the result that a task owns: [tap][channel][filter]. */
@@ -69,8 +69,8 @@ static block block_at(const plan *pl, int64_t index) {
     block b;
     b.k = index % pl->filter_blocks * pl->filters;
     b.c = index / pl->filter_blocks % pl->channel_blocks * pl->channels;
-    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->parts;
-    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->parts;
+    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->reduction.parts;
+    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->reduction.parts;
     b.channels = FC_MIN(pl->channels, pl->c - b.c);
     b.filters = FC_MIN(pl->filters, pl->k - b.k);
     b.result = (float *)(void *)(pl->scratch + (size_t)index * pl->result_bytes);
@@ -103,11 +103,11 @@ static void plan_blocks(plan *pl) {
         split_evenly(pl->c, FC_MIN(MOST_CHANNELS, RESULT_ELEMENTS / (taps(pl) * 128)), FC_SPLIT_ROWS, &pl->channels);
     pl->filter_blocks = split_evenly(pl->k, FC_MIN(MOST_FILTERS, RESULT_ELEMENTS / (taps(pl) * pl->channels)),
                                      FC_SPLIT_COLUMNS, &pl->filters);
-    const int64_t bytes = pl->channels * (4 + (pl->gathered ? 2 : 4) * pl->split_parts) * (pl->gathered ? taps(pl) : 1) +
+    const int64_t copies = pl->gathered ? taps(pl) : 1, halves = pl->gathered ? 1 : 2;
+    const int64_t bytes = pl->channels * (4 + 2 * halves * pl->split_parts) * copies +
                           pl->filters * (4 + 2 * pl->split_parts);
     const int64_t pixels = FC_MAX(FC_SPLIT_TERMS, INPUT_BYTES / bytes);
     pl->chunks = fc_split_pixels(&pl->window, pl->total_rows, pl->channels, pixels, INPUT_BYTES / 8, 1);
-    pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
     pl->places = places_of_results(pl);
     const int64_t chunks = fc_ceil_div(pl->places, FC_SPLIT_TERMS);
     pl->lanes = pl->gathered ? chunks * 16 : chunks * 32 + fc_ceil_div(farthest_tap(pl), 16) * 16;
@@ -115,14 +115,13 @@ static void plan_blocks(plan *pl) {
     pl->a_row = ((pl->split_parts * pl->lanes / 16) | 1) * 32; /* an odd number of cache lines */
     pl->a_region = pl->channels * pl->a_row;
     const int64_t blocks = pl->g->groups * pl->channel_blocks * pl->filter_blocks;
-    pl->parts = FC_MAX(1, FC_MIN(FC_FIXED_TASKS / blocks, pl->chunk_count));
-    pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
-    const double chunk_work = (double)(pl->places * taps(pl)) * (double)(pl->channels * pl->filters);
-    pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
+    const double work = fc_split_work((double)(pl->places * taps(pl)) * (double)(pl->channels * pl->filters),
+                                      pl->split_parts);
+    pl->reduction = fc_cut_reduction(pl->chunks.row_blocks * pl->chunks.column_blocks, FC_FIXED_TASKS / blocks, work);
 }
 
 static int64_t task_count(const plan *pl) {
-    return pl->g->groups * pl->parts * pl->channel_blocks * pl->filter_blocks;
+    return pl->g->groups * pl->reduction.parts * pl->channel_blocks * pl->filter_blocks;
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -136,7 +135,9 @@ static void lay_out_scratch(plan *pl, int threads) {
     fc_set_aside(&at, (size_t)(regions * pl->places * pl->channels) * sizeof(float));
     pl->raw_y_at = fc_set_aside(&at, (size_t)(pl->places * pl->filters) * sizeof(float));
     pl->split_x_at = fc_set_aside(&at, (size_t)(regions * pl->a_region) * sizeof(fc_bf16));
-    pl->split_y_at = fc_set_aside(&at, (size_t)(chunks * FC_SPLIT_TERMS * pl->filters * pl->split_parts) * sizeof(fc_bf16));
+    const size_t split_y = (size_t)(chunks * FC_SPLIT_TERMS * pl->filters * pl->split_parts);
+    pl->split_y_at = fc_set_aside(&at, split_y * sizeof(fc_bf16));
+    pl->sums_at = fc_set_aside(&at, (size_t)pl->reduction.levels * pl->result_bytes);
     /* per row of the result: its place; per chunk of terms: its offset; per row of grad_y: its start */
     pl->offsets_at = fc_set_aside(&at, (size_t)(rows + chunks + pl->chunks.rows) * sizeof(ptrdiff_t));
     pl->tiles_at = fc_set_aside(&at, (size_t)(rows / FC_SPLIT_ROWS) * sizeof(fc_row_tile));
@@ -153,7 +154,7 @@ static void lay_out_scratch(plan *pl, int threads) {
 typedef struct task {
     const plan *pl;
     block b;
-    float *raw_x, *raw_y;
+    float *raw_x, *raw_y, *sums;
     fc_bf16 *split_x, *split_y;
     ptrdiff_t *c_row, *chunk, *row_at;
     fc_row_tile *tile;
@@ -164,6 +165,7 @@ static task task_at(const plan *pl, int64_t index, int worker) {
     char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
     task t = {.pl = pl, .b = block_at(pl, index), .raw_x = (void *)memory, .raw_y = (void *)(memory + pl->raw_y_at),
               .split_x = (void *)(memory + pl->split_x_at), .split_y = (void *)(memory + pl->split_y_at),
+              .sums = (void *)(memory + pl->sums_at),
               .c_row = (void *)(memory + pl->offsets_at), .tile = (void *)(memory + pl->tiles_at),
               .marks = (unsigned char *)memory + pl->marks_at};
     t.chunk = t.c_row + taps(pl) * pl->channels;
@@ -188,14 +190,15 @@ static int64_t bring_x(task *t, const fc_block *chunk, int64_t *places) {
     const int64_t packed = pl->gathered ? pixels : *places + farthest; /* behind them is what was there before */
     const int64_t blocks = pl->gathered ? chunks : 2 * chunks + fc_ceil_div(farthest, 16);
     for (int64_t i = 0; i < regions; i++)
-        pl->split->columns(pl->split_parts, packed, b->channels, t->raw_x + i * pixels * b->channels, b->channels, blocks,
-                           pl->gathered ? 32 : 16, t->split_x + i * pl->a_region, pl->a_row, pl->a_part);
+        pl->split->columns(pl->split_parts, packed, b->channels, t->raw_x + i * pixels * b->channels, b->channels,
+                           blocks, pl->gathered ? 32 : 16, t->split_x + i * pl->a_region, pl->a_row, pl->a_part);
     for (int64_t l = 0; l < chunks; l++) t->chunk[l] = l * (pl->gathered ? 32 : 64);
     fc_row_tile *tile = t->tile; /* taps of some channels one after the other: they read the same cache lines */
     for (int64_t c = 0; c < b->channels; c += FC_SPLIT_ROWS)
         for (int64_t tap = 0; tap < taps(pl); tap++) {
             const int64_t r = tap / pl->window.s, s = tap % pl->window.s;
-            const ptrdiff_t from = pl->gathered ? tap * pl->a_region : 2 * (r * at.tap_row + s * at.tap_column) / b->channels;
+            const ptrdiff_t place = (r * at.tap_row + s * at.tap_column) / b->channels;
+            const ptrdiff_t from = pl->gathered ? tap * pl->a_region : 2 * place;
             *tile++ = (fc_row_tile){.a = from + c * pl->a_row, .first = (int)(tap * b->channels + c),
                                     .rows = (int)FC_MIN(FC_SPLIT_ROWS, b->channels - c)};
         }
@@ -224,7 +227,12 @@ static void bring_grad_y(task *t, const fc_block *chunk, int64_t places) {
         }
 }
 
-static void multiply_chunk(task *t, int64_t index, int accumulate) {
+static float *sum_of(const task *t, int sum) {
+    return sum < t->pl->reduction.levels ? t->sums + (size_t)sum * (t->pl->result_bytes / sizeof(float)) : t->b.result;
+}
+
+static void add_chunk(void *context, int64_t index, int sum, int accumulate) {
+    task *t = context;
     const plan *pl = t->pl;
     const block *b = &t->b;
     const fc_block chunk = fc_block_at(&pl->chunks, &pl->window, pl->total_rows, index);
@@ -236,18 +244,20 @@ static void multiply_chunk(task *t, int64_t index, int accumulate) {
     bring_grad_y(t, &chunk, places);
     const fc_bf16 *panel = t->split_y;
     for (int64_t k = 0; k < b->filters; k += FC_SPLIT_COLUMNS, panel += job.chunks * pl->split_parts * FC_SPLIT_PANEL)
-        pl->split->multiply(&job, t->split_x, panel, NULL, (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), b->result + k,
-                            t->c_row, t->marks);
+        pl->split->multiply(&job, t->split_x, panel, NULL, (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k),
+                            sum_of(t, sum) + k, t->c_row, t->marks);
+}
+
+static void add_sum(void *context, int to, int from, int accumulate) {
+    const task *t = context;
+    const size_t numbers = (size_t)(taps(t->pl) * t->b.channels * t->pl->filters);
+    fc_add_numbers(sum_of(t, to), sum_of(t, from), numbers, sizeof(float), accumulate);
 }
 
 static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
     task t = task_at(pl, index, worker);
-    const int64_t first = t.b.part * pl->chunks_per_part;
-    const int64_t from = first + pl->round * pl->chunks_per_round;
-    const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
-    for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) multiply_chunk(&t, i, i > first);
-    if (first >= end && pl->round == 0) memset(t.b.result, 0, pl->result_bytes); /* a part without pixels */
+    fc_add_up(&pl->reduction, t.b.part, &(fc_adder){&t, add_chunk, add_sum});
     if (memchr(t.marks, 1, (size_t)(taps(pl) * t.b.channels)) != NULL)
         atomic_store_explicit(pl->doubtful, 1, memory_order_relaxed);
 }
@@ -258,8 +268,10 @@ static void join_parts(void *context, int64_t index, int worker) {
     (void)worker;
     const plan *pl = context;
     const int64_t per_group = pl->channel_blocks * pl->filter_blocks;
-    const block b = block_at(pl, index / per_group * pl->parts * per_group + index % per_group);
-    fc_join_parts((char *)b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), pl->parts,
+    const int64_t parts = pl->reduction.parts;
+    if (atomic_load_explicit(pl->doubtful, memory_order_relaxed)) return; /* the direct algorithm will do it */
+    const block b = block_at(pl, index / per_group * parts * per_group + index % per_group);
+    fc_join_parts((char *)b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), parts,
                   pl->result_bytes / sizeof(float), sizeof(float));
     const int64_t *stride = pl->grad_weight->stride;
     for (int64_t tap = 0; tap < taps(pl); tap++) {
@@ -277,7 +289,7 @@ static fc_status explain(const plan *pl, int threads) {
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
     const double element = (double)pl->split_parts * sizeof(fc_bf16), groups = (double)pl->g->groups;
-    const double places = (double)pl->places * (double)pl->chunk_count * groups;
+    const double places = (double)pl->places * (double)pl->reduction.chunks * groups;
     const double filters = (double)(fc_ceil_div(pl->k, FC_SPLIT_COLUMNS) * FC_SPLIT_COLUMNS);
     const double products = fc_split_products(pl->split_parts);
     const double read = pl->gathered ? (double)taps(pl) : 2; /* every place is in two pairs */
@@ -286,7 +298,7 @@ static fc_status explain(const plan *pl, int threads) {
     fc_tell_copy(&e->x, places * read * (double)pl->c * (double)pl->filter_blocks * element, FC_COPY_SPLIT);
     fc_tell_copy(&e->y, places * filters * (double)pl->channel_blocks * element, FC_COPY_SPLIT);
     fc_tell_copy(&e->weight, (double)pl->result_bytes * (double)task_count(pl),
-                 pl->parts > 1 ? FC_COPY_PARTS : FC_COPY_ORDER);
+                 pl->reduction.parts > 1 ? FC_COPY_PARTS : FC_COPY_ORDER);
     return FC_OK;
 }
 
@@ -315,15 +327,9 @@ fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, c
     const int threads = fc_threads_for(tasks, fc_split_work(work, parts));
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
-    fc_status status = FC_OK;
-    const int64_t rounds = fc_ceil_div(pl.chunks_per_part, pl.chunks_per_round);
-    for (; pl.round < rounds && status == FC_OK; pl.round++) status = fc_parallel_for(tasks, threads, run_task, &pl);
+    const double numbers = (double)(pl.result_bytes / sizeof(float)) * (double)tasks;
+    const fc_status status = fc_reduce(&pl.reduction, tasks, threads, run_task, numbers, join_parts, &pl);
     const int doubtful = status == FC_OK && atomic_load(pl.doubtful);
-    if (status == FC_OK && !doubtful) {
-        const int64_t blocks = tasks / pl.parts;
-        const double numbers = (double)(pl.result_bytes / sizeof(float)) * (double)tasks;
-        status = fc_parallel_for(blocks, fc_threads_for(blocks, numbers), join_parts, &pl);
-    }
     fc_scratch_give_back(pl.scratch);
     return doubtful ? fc_direct_backward_weight(g, grad_y, x, grad_weight) : status;
 }

@@ -232,7 +232,8 @@ static void finish_row(task *t, int64_t panel, int64_t j) {
     const int64_t rows = FC_MIN(4, d->window.p - p), columns = FC_MIN(4 * t->block.columns, d->window.q - q);
     const int filters = panel_columns(pl, panel);
     const char *bias = d->bias == NULL ? NULL : pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
-    const int64_t first = t->group * d->y_group + n * stride[0] + p * stride[1] + q * stride[2] + k * stride[3];
+    const int64_t image = t->group * d->y_group + fc_image_at(&d->y, n);
+    const int64_t first = image + p * stride[1] + q * stride[2] + k * stride[3];
     char *y = (char *)d->y.data + first * (int64_t)pl->size;
     char *to = pl->direct_y ? y : t->output;
     const ptrdiff_t row = pl->direct_y ? stride[1] : 4 * pl->blocks.columns * width;
@@ -312,9 +313,9 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
     return fc_winograd_run(&d);
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                const fc_array *grad_x) {
-    const fc_direct d = fc_backward_input_view(g, grad_y, weight, grad_x);
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
+                                const fc_array *grad_x, fc_activation activation) {
+    const fc_direct d = fc_backward_input_view(g, grad_y, weight, bias, grad_x, activation);
     return fc_winograd_run(&d);
 }
 
@@ -326,9 +327,9 @@ static const char *refusal(const fc_problem *problem) {
     return NULL;
 }
 
-/* Measured on AVX-512 against the direct algorithm, one to eight images: with 16 channels and filters x1.2 to x1.6, with
- * 64 and more about x2. Below 100 pixels an image (7x7: x0.7 to x1.4, by the number of images) the transform of the
- * weights serves too few tiles; where less than 0.6 of the tiles' area is used, the products are no fewer. */
+/* Measured on AVX-512 against the direct algorithm, one to eight images: with 16 channels and filters x1.2 to x1.6,
+ * with 64 and more about x2. Below 100 pixels an image (7x7: x0.7 to x1.4, by the number of images) the transform of
+ * the weights serves too few tiles; where less than 0.6 of the tiles' area is used, the products are no fewer. */
 enum { LEAST_CHANNELS = 16, LEAST_PIXELS = 100 };
 
 static const double LEAST_USE = 0.6;

@@ -8,8 +8,7 @@
  *       planes    36 matrix products S[channel][filter] += Vt Z, summed over the tiles, by the tile kernel
  *   join the parts, transform S back (where there is one part, at the end of the task, S still in L2)
  *
- * As in the direct algorithm a task owns its block, parts are cut where there are few blocks, and neither cut nor order
- * knows the number of threads. */
+ * As in the direct algorithm a task owns its block, and parts are cut where there are few blocks (parts.h). */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -35,12 +34,12 @@ typedef struct plan {
     int64_t total_rows;
     int64_t channels, channel_blocks, filters, filter_blocks;
     fc_row_blocks chunks;
-    int64_t chunk_count, parts, chunks_per_part, round, rounds, chunks_per_round;
+    fc_reduction reduction; /* of chunks */
     int local; /* one part in one round: S is the worker's, and the task ends with the result */
     int64_t v_row, v_plane, z_plane, s_plane; /* in elements */
     char *scratch;
     atomic_uchar doubtful; /* a result is not finite */
-    size_t result_bytes, workers_at, worker_bytes, z_at, input_at, offsets_at, result_at;
+    size_t result_bytes, workers_at, worker_bytes, z_at, input_at, offsets_at, sums_at; /* the last sum: the result */
 } plan;
 
 typedef struct block {
@@ -54,20 +53,24 @@ static char *worker_memory_at(const plan *pl, int worker) {
     return pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
 }
 
+static char *sum_at(const plan *pl, int worker, int sum) {
+    return worker_memory_at(pl, worker) + pl->sums_at + (size_t)sum * pl->result_bytes;
+}
+
 static block block_at(const plan *pl, int64_t index, int worker) {
-    block b = {.result = pl->local ? worker_memory_at(pl, worker) + pl->result_at
+    block b = {.result = pl->local ? sum_at(pl, worker, pl->reduction.levels)
                                    : pl->scratch + (size_t)index * pl->result_bytes};
     b.k = index % pl->filter_blocks * pl->filters;
     b.c = index / pl->filter_blocks % pl->channel_blocks * pl->channels;
-    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->parts;
-    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->parts;
+    b.part = index / pl->filter_blocks / pl->channel_blocks % pl->reduction.parts;
+    b.group = index / pl->filter_blocks / pl->channel_blocks / pl->reduction.parts;
     b.channels = FC_MIN(pl->channels, pl->c - b.c);
     b.filters = FC_MIN(pl->filters, pl->k - b.k);
     return b;
 }
 
 static int64_t task_count(const plan *pl) {
-    return pl->g->groups * pl->parts * pl->channel_blocks * pl->filter_blocks;
+    return pl->g->groups * pl->reduction.parts * pl->channel_blocks * pl->filter_blocks;
 }
 
 /* ---------------------------------------------------------------- planning */
@@ -89,15 +92,12 @@ static void make_plan(plan *pl, const fc_conv2d *g, const fc_array *grad_y, cons
     pl->filters = FC_MIN(FC_MAX(FILTERS, panel_width(pl)), fc_ceil_div(pl->k, panel_width(pl)) * panel_width(pl));
     pl->filter_blocks = fc_ceil_div(pl->k, pl->filters);
     pl->chunks = fc_split_pixels(&pl->x_tiles, pl->total_rows, CHANNELS, CHUNK, FC_INPUT_ELEMENTS, 1);
-    pl->chunk_count = pl->chunks.row_blocks * pl->chunks.column_blocks;
     const int64_t blocks = g->groups * pl->channel_blocks * pl->filter_blocks;
-    pl->parts = FC_MIN(blocks == 1 ? 4 : blocks <= 3 ? 2 : 1, pl->chunk_count); /* their sums take 2.3 to 3.4 MiB */
-    pl->chunks_per_part = fc_ceil_div(pl->chunk_count, pl->parts);
+    const int64_t parts = blocks == 1 ? 4 : blocks <= 3 ? 2 : 1; /* their sums take 2.3 to 3.4 MiB */
     const double chunk_work = (double)(pl->chunks.rows * pl->chunks.columns * FC_WINOGRAD_PLANES) *
                               (double)(pl->channels * pl->filters);
-    pl->chunks_per_round = (int64_t)FC_MAX(1.0, FC_ROUND_WORK / chunk_work);
-    pl->rounds = fc_ceil_div(pl->chunks_per_part, pl->chunks_per_round);
-    pl->local = pl->parts == 1 && pl->rounds == 1;
+    pl->reduction = fc_cut_reduction(pl->chunks.row_blocks * pl->chunks.column_blocks, parts, chunk_work);
+    pl->local = pl->reduction.parts == 1 && pl->reduction.chunks_per_part <= pl->reduction.chunks_per_round;
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -117,8 +117,8 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->offsets_at = pl->input_at + FC_ALIGN_UP((size_t)FC_MAX(FC_MAX(x, y), transposed) * pl->size);
     /* per channel: its places in V and S; per tile: its place in V; per row of tiles: its start */
     const int64_t offsets = 2 * pl->channels + tiles + pl->chunks.rows;
-    pl->result_at = pl->offsets_at + FC_ALIGN_UP((size_t)offsets * sizeof(ptrdiff_t));
-    pl->worker_bytes = pl->result_at + (pl->local ? pl->result_bytes : 0);
+    pl->sums_at = pl->offsets_at + FC_ALIGN_UP((size_t)offsets * sizeof(ptrdiff_t));
+    pl->worker_bytes = pl->sums_at + (size_t)(pl->reduction.levels + pl->local) * pl->result_bytes;
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
@@ -158,8 +158,23 @@ static void transform(const plan *pl, const worker_memory *m, const fc_window *t
     }
 }
 
-static void multiply_chunk(const plan *pl, const block *b, const worker_memory *m, const fc_block *chunk,
-                           int accumulate) {
+typedef struct task {
+    const plan *pl;
+    block b;
+    worker_memory m;
+    int worker;
+} task;
+
+static char *sum_of(const task *t, int sum) {
+    return sum < t->pl->reduction.levels ? sum_at(t->pl, t->worker, sum) : t->b.result;
+}
+
+static void add_chunk(void *context, int64_t index, int sum, int accumulate) {
+    const task *t = context;
+    const plan *pl = t->pl;
+    const block *b = &t->b;
+    const worker_memory *m = &t->m;
+    const fc_block now = fc_block_at(&pl->chunks, &pl->x_tiles, pl->total_rows, index), *chunk = &now;
     const int64_t width = panel_width(pl), panels = fc_ceil_div(b->filters, width);
     const size_t panel_bytes = (size_t)(FC_WINOGRAD_PLANES * pl->z_plane) * pl->size;
     transform(pl, m, &pl->x_tiles, &pl->x, chunk, b->group * pl->c + b->c, b->channels, pl->kernels->winograd_input,
@@ -176,13 +191,18 @@ static void multiply_chunk(const plan *pl, const block *b, const worker_memory *
         for (int64_t panel = 0; panel < panels; panel++) {
             const char *v = m->v + (size_t)(plane * pl->v_plane) * pl->size;
             const char *z = m->z + (size_t)panel * panel_bytes + (size_t)(plane * pl->z_plane) * pl->size;
-            char *s = b->result + (size_t)(plane * pl->s_plane + panel * width) * pl->size;
+            char *s = sum_of(t, sum) + (size_t)(plane * pl->s_plane + panel * width) * pl->size;
             const int columns = (int)FC_MIN(width, b->filters - panel * width);
             for (int64_t i = 0; i < groups; i++) {
                 const int64_t from = i * b->channels / groups, to = (i + 1) * b->channels / groups;
                 pl->kernels->tile(&tile, (int)(to - from), v, m->a_row + from, z, NULL, columns, s, m->c_row + from);
             }
         }
+}
+
+static void add_sum(void *context, int to, int from, int accumulate) {
+    const task *t = context;
+    fc_add_numbers(sum_of(t, to), sum_of(t, from), t->pl->result_bytes / t->pl->size, t->pl->size, accumulate);
 }
 
 static void transform_result(plan *pl, const block *b, char *transposed) {
@@ -204,17 +224,9 @@ static void transform_result(plan *pl, const block *b, char *transposed) {
 
 static void run_task(void *context, int64_t index, int worker) {
     plan *pl = context;
-    const block b = block_at(pl, index, worker);
-    const worker_memory m = memory_of(pl, worker);
-    const int64_t first = b.part * pl->chunks_per_part;
-    const int64_t from = first + pl->round * pl->chunks_per_round;
-    const int64_t end = FC_MIN(pl->chunk_count, first + pl->chunks_per_part);
-    for (int64_t i = from; i < FC_MIN(end, from + pl->chunks_per_round); i++) {
-        const fc_block chunk = fc_block_at(&pl->chunks, &pl->x_tiles, pl->total_rows, i);
-        multiply_chunk(pl, &b, &m, &chunk, i > first);
-    }
-    if (first >= end && pl->round == 0) memset(b.result, 0, pl->result_bytes); /* a part without tiles */
-    if (pl->local) transform_result(pl, &b, m.input);
+    task t = {pl, block_at(pl, index, worker), memory_of(pl, worker), worker};
+    fc_add_up(&pl->reduction, t.b.part, &(fc_adder){&t, add_chunk, add_sum});
+    if (pl->local) transform_result(pl, &t.b, t.m.input);
 }
 
 /* ---------------------------------------------------------------- entry */
@@ -223,28 +235,18 @@ static void run_task(void *context, int64_t index, int worker) {
 static void join_parts(void *context, int64_t index, int worker) {
     plan *pl = context;
     const int64_t per_group = pl->channel_blocks * pl->filter_blocks;
-    const block b = block_at(pl, index / per_group * pl->parts * per_group + index % per_group, worker);
-    fc_join_parts(b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), pl->parts, pl->result_bytes / pl->size,
+    const int64_t parts = pl->reduction.parts;
+    const block b = block_at(pl, index / per_group * parts * per_group + index % per_group, worker);
+    fc_join_parts(b.result, (ptrdiff_t)((size_t)per_group * pl->result_bytes), parts, pl->result_bytes / pl->size,
                   pl->size);
     transform_result(pl, &b, memory_of(pl, worker).input);
-}
-
-static fc_status run(plan *pl, int threads) {
-    const int64_t tasks = task_count(pl), blocks = tasks / pl->parts;
-    fc_status status = FC_OK;
-    for (; pl->round < pl->rounds && status == FC_OK; pl->round++)
-        status = fc_parallel_for(tasks, threads, run_task, pl);
-    const double numbers = (double)(pl->result_bytes / pl->size) * (double)tasks;
-    if (status == FC_OK && !pl->local)
-        status = fc_parallel_for(blocks, FC_MIN(threads, fc_threads_for(blocks, numbers)), join_parts, pl);
-    return status;
 }
 
 /* There is no memory, or there is to be none: see explain.h. */
 static fc_status explain(const plan *pl, int threads, double work) {
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
-    const double size = (double)pl->size, groups = (double)pl->g->groups, chunks = (double)pl->chunk_count;
+    const double size = (double)pl->size, groups = (double)pl->g->groups, chunks = (double)pl->reduction.chunks;
     const double tiles = (double)(pl->chunks.rows * pl->chunks.columns) * FC_WINOGRAD_PLANES;
     const fc_row_blocks *chunk = &pl->chunks;
     const double x = (double)fc_packed_size(&pl->x_tiles, chunk->rows, chunk->columns, pl->c) + tiles * (double)pl->c;
@@ -253,7 +255,7 @@ static fc_status explain(const plan *pl, int threads, double work) {
     fc_tell_copy(&e->x, x * chunks * groups * (double)pl->filter_blocks * size, FC_COPY_TRANSFORM);
     fc_tell_copy(&e->y, y * chunks * groups * (double)pl->channel_blocks * size, FC_COPY_TRANSFORM);
     fc_tell_copy(&e->weight, (double)pl->result_bytes * (double)task_count(pl),
-                 FC_COPY_TRANSFORM | (pl->parts > 1 ? FC_COPY_PARTS : 0));
+                 FC_COPY_TRANSFORM | (pl->reduction.parts > 1 ? FC_COPY_PARTS : 0));
     return FC_OK;
 }
 
@@ -266,7 +268,9 @@ fc_status fc_winograd_backward_weight(const fc_conv2d *g, const fc_array *grad_y
     const int threads = fc_threads_for(task_count(&pl), work);
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads, work);
-    const fc_status status = run(&pl, threads);
+    const double numbers = (double)(pl.result_bytes / pl.size) * (double)task_count(&pl);
+    const fc_status status = fc_reduce(&pl.reduction, task_count(&pl), threads, run_task, numbers,
+                                       pl.local ? NULL : join_parts, &pl);
     fc_scratch_give_back(pl.scratch);
     if (status != FC_OK || !pl.doubtful) return status;
     return fc_direct_backward_weight(g, grad_y, x, grad_weight); /* which knows where infinities and NaN belong */

@@ -38,7 +38,7 @@ enum { FC_DEPTHWISE_WEIGHT_BYTES = 1 << 13 };
 fc_status fc_depthwise_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                                const fc_array *y, fc_activation activation);
 fc_status fc_depthwise_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                      const fc_array *grad_x);
+                                      const fc_array *bias, const fc_array *grad_x, fc_activation activation);
 fc_status fc_depthwise_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                        const fc_array *grad_weight);
 

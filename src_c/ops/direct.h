@@ -27,7 +27,8 @@ typedef fc_status (*fc_direct_fn)(const fc_direct *problem);
 
 fc_status fc_direct_run(const fc_direct *problem);
 
-/* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they belong. */
+/* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they
+ * belong. */
 fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *doubtful);
 
 /* Products by parts (kernels/split/split.h): what fc_direct_run does, on the matrix unit. */
@@ -48,18 +49,21 @@ fc_status fc_direct_pack(const fc_direct *problem);
 fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                           const fc_array *y, fc_activation activation);
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                 const fc_array *grad_x);
+                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation);
+
+/* Results that no tap of the filters reaches: bias and activation alone. */
+fc_status fc_fill_results(const fc_direct *problem);
 
 /* The gradient of the input, one call of `run` for each phase of the stride; their panels follow one another. */
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                               const fc_array *grad_x);
+                               const fc_array *bias, const fc_array *grad_x, fc_activation activation);
 size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                      const fc_array *grad_x);
 
 fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, fc_activation activation);
 fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                   const fc_array *grad_x);
+                                   const fc_array *bias, const fc_array *grad_x, fc_activation activation);
 fc_status fc_direct_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight);
 

@@ -1,23 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The rest of a training step: gradients of activations, the loss of a classifier, the update of the parameters, each
- * in one pass. Numbers do not meet, so the bits depend on no thread; the loss is summed by one. */
+ * in one pass. Numbers do not meet, so the bits depend on no thread; the loss is summed by one, and the squares of the
+ * gradients in parts that depend on their number. */
 #include <math.h>
 
 #include "../base/compiler.h"
 #include "../base/convert.h"
 #include "../base/threads.h"
 #include "../isa/dispatch.h"
+#include "activation.h"
 #include "blocking.h"
 
-enum { TASK_NUMBERS = 1 << 15 }; /* 128 KiB an array */
+enum {
+    TASK_NUMBERS = 1 << 15, /* 128 KiB an array */
+    PARTS = 64,             /* of a sum of squares; each goes over to double precision ... */
+    CHAIN = 1 << 12,        /* ... after so many numbers: 64 a lane, as far as rounding is concerned */
+};
 
 typedef struct job {
     const fc_kernels *kernels;
     int64_t count;
     fc_slope slope;
+    fc_epilogue epilogue;
     fc_sgd_factors sgd;
     fc_adam_factors adam;
+    fc_rmsprop_factors rmsprop;
     char *a, *c, *d;
     const char *b;
     void (*run)(const struct job *j, int64_t first, int64_t count);
@@ -55,17 +63,30 @@ fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64
     return run_all(&j);
 }
 
+static void run_sum(const job *j, int64_t at, int64_t count) {
+    j->kernels->sum(j->epilogue, count, j->b + at, j->c + at, j->a + at);
+}
+
+fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y) {
+    if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
+    if (activation != FC_NONE && fc_epilogue_of(activation) == FC_EPILOGUE_NONE) return FC_BAD_ALGORITHM;
+    job j = {.kernels = fc_kernels_for(dtype), .count = count, .a = y, .b = a, .c = (char *)(uintptr_t)b,
+             .epilogue = fc_epilogue_of(activation), .run = run_sum};
+    return run_all(&j);
+}
+static fc_clip clip_of(const fc_clip *clip) { return clip == NULL ? (fc_clip){.factor = 1} : *clip; }
+
 static void run_sgd(const job *j, int64_t at, int64_t count) {
     j->kernels->sgd(&j->sgd, count, j->a + at, j->b + at, j->c == NULL ? NULL : j->c + at);
 }
 
 fc_status fc_sgd_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *velocity,
-                      double rate, double momentum, double decay, int nesterov, double least) {
+                      double rate, double momentum, double decay, int nesterov, double least, const fc_clip *clip) {
     if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
     job j = {.kernels = fc_kernels_for(dtype), .count = count, .a = parameters, .b = gradients, .c = velocity,
              .run = run_sgd};
     j.sgd = (fc_sgd_factors){.rate = rate, .momentum = velocity == NULL ? 0 : momentum, .decay = decay,
-                             .nesterov = nesterov, .least = least};
+                             .nesterov = nesterov, .least = least, .clip = clip_of(clip)};
     return run_all(&j);
 }
 
@@ -74,12 +95,62 @@ static void run_adam(const job *j, int64_t at, int64_t count) {
 }
 
 fc_status fc_adam_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *m, void *v,
-                       double scale, double beta1, double beta2, double epsilon, double least) {
+                       double scale, double beta1, double beta2, double epsilon, double decay, double keep,
+                       double least, const fc_clip *clip) {
     if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
     job j = {.kernels = fc_kernels_for(dtype), .count = count, .a = parameters, .b = gradients, .c = m, .d = v,
              .run = run_adam};
-    j.adam = (fc_adam_factors){.scale = scale, .beta1 = beta1, .beta2 = beta2, .epsilon = epsilon, .least = least};
+    j.adam = (fc_adam_factors){.scale = scale, .beta1 = beta1, .beta2 = beta2, .epsilon = epsilon, .decay = decay,
+                               .keep = keep, .least = least, .clip = clip_of(clip)};
     return run_all(&j);
+}
+
+static void run_rmsprop(const job *j, int64_t at, int64_t count) {
+    j->kernels->rmsprop(&j->rmsprop, count, j->a + at, j->b + at, j->c + at, j->d == NULL ? NULL : j->d + at);
+}
+
+fc_status fc_rmsprop_step(fc_dtype dtype, int64_t count, void *parameters, const void *gradients, void *squares,
+                          void *velocity, double scale, double alpha, double epsilon, double momentum, double decay,
+                          double least, const fc_clip *clip) {
+    if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
+    job j = {.kernels = fc_kernels_for(dtype), .count = count, .a = parameters, .b = gradients, .c = squares,
+             .d = velocity, .run = run_rmsprop};
+    j.rmsprop = (fc_rmsprop_factors){.scale = scale, .alpha = alpha, .epsilon = epsilon,
+                                     .momentum = velocity == NULL ? 0 : momentum, .decay = decay, .least = least,
+                                     .clip = clip_of(clip)};
+    return run_all(&j);
+}
+
+/* ---------------------------------------------------------------- sum of squares */
+
+typedef struct sum_job {
+    const fc_kernels *kernels;
+    int64_t count, part; /* numbers of a part, whole chains */
+    const char *x;
+    double sums[PARTS];
+} sum_job;
+
+static void sum_part(void *context, int64_t index, int worker) {
+    (void)worker;
+    sum_job *j = context;
+    const int64_t end = FC_MIN(j->count, (index + 1) * j->part);
+    double sum = 0;
+    for (int64_t i = index * j->part; i < end; i += CHAIN)
+        sum += j->kernels->square_sum(FC_MIN(CHAIN, end - i), j->x + i * j->kernels->element_size);
+    j->sums[index] = sum;
+}
+
+fc_status fc_square_sum(fc_dtype dtype, int64_t count, const void *x, double *sum) {
+    if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
+    sum_job j = {.kernels = fc_kernels_for(dtype), .count = count, .x = x};
+    j.part = FC_MAX(1, fc_ceil_div(fc_ceil_div(count, PARTS), CHAIN)) * CHAIN;
+    const int64_t parts = fc_ceil_div(count, j.part);
+    const fc_status status =
+        parts == 0 ? FC_OK : fc_parallel_for(parts, fc_threads_for(parts, (double)count), sum_part, &j);
+    double total = 0;
+    for (int64_t part = 0; part < parts; part++) total += j.sums[part];
+    if (status == FC_OK) *sum = total;
+    return status;
 }
 
 /* ---------------------------------------------------------------- cross-entropy */

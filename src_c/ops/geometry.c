@@ -50,6 +50,31 @@ static fc_status resolve_axis(axis *a, fc_padding mode, int ceil_mode) {
     return FC_OK;
 }
 
+/* One axis of a transposed convolution, the other way: *in from *out, for TensorFlow's rule *out times the stride. */
+static fc_status resolve_transposed_axis(const axis *a, int64_t *in, fc_padding mode, int64_t output_padding) {
+    const int same = mode == FC_PAD_SAME || mode == FC_PAD_SAME_LOWER;
+    if (*a->out < 1 || a->kernel < 1) return FC_BAD_SIZE;
+    if (a->stride < 1) return FC_BAD_STRIDE;
+    if (a->dilation < 1) return FC_BAD_DILATION;
+    if (output_padding < 0 || (output_padding >= a->stride && output_padding >= a->dilation)) return FC_BAD_OUTPUT_PADDING;
+    if (same && output_padding > 0) return FC_BAD_OUTPUT_PADDING;
+    int64_t span;
+    if (span_of(a, &span)) return FC_TOO_LARGE;
+    if (mode == FC_PAD_VALID) *a->before = *a->after = 0;
+    if (same) {
+        if (span < a->stride) return FC_SHORT_KERNEL;
+        const int64_t half = (span - a->stride) / 2;
+        *a->before = mode == FC_PAD_SAME ? half : span - a->stride - half;
+        *a->after = span - a->stride - *a->before;
+    }
+    if (*a->before < 0 || *a->after < 0) return FC_BAD_PADDING;
+    if (__builtin_mul_overflow(*a->out - 1, a->stride, in) || __builtin_add_overflow(*in, span, in) ||
+        __builtin_add_overflow(*in, output_padding, in) || __builtin_sub_overflow(*in, *a->before, in) ||
+        __builtin_sub_overflow(*in, *a->after, in))
+        return FC_TOO_LARGE;
+    return *in < 1 ? FC_EMPTY_OUTPUT : FC_OK;
+}
+
 /* Whether a times b times c times d numbers of 8 bytes can be addressed. */
 static int addressable(int64_t a, int64_t b, int64_t c, int64_t d) {
     int64_t bytes = 8;
@@ -67,6 +92,59 @@ fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode) {
     axis columns = {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q};
     fc_status status = resolve_axis(&rows, mode, 0);
     if (status == FC_OK) status = resolve_axis(&columns, mode, 0);
+    if (status != FC_OK) return status;
+    if (!addressable(g->n, g->h, g->w, g->c) || !addressable(g->n, g->p, g->q, g->k) ||
+        !addressable(g->r, g->s, g->c, g->k))
+        return FC_TOO_LARGE;
+    return FC_OK;
+}
+
+/* Whether no image of 2-D algorithms is made of more numbers than can be addressed: slices times channels of all taps. */
+static int volumes_addressable(const fc_conv3d *g) {
+    int64_t channels, filters, images;
+    return !__builtin_mul_overflow(g->c, g->t, &channels) && !__builtin_mul_overflow(g->k, g->t, &filters) &&
+           !__builtin_mul_overflow(FC_MAX(g->n, 1), FC_MAX(g->d, g->o), &images) &&
+           addressable(images, g->h, g->w, channels) && addressable(images, g->p, g->q, filters) &&
+           addressable(g->r, g->s, channels, g->k);
+}
+
+fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode) {
+    if (g->n < 0 || g->c < 1 || g->k < 1 || g->d < 1 || g->h < 1 || g->w < 1 || g->t < 1 || g->r < 1 || g->s < 1)
+        return FC_BAD_SIZE;
+    if (g->groups < 1 || g->c % g->groups != 0 || g->k % g->groups != 0) return FC_BAD_GROUPS;
+    axis axes[3] = {{g->d, g->t, g->stride_d, g->dilation_d, &g->pad_front, &g->pad_back, &g->o},
+                    {g->h, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p},
+                    {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q}};
+    for (int i = 0; i < 3; i++) {
+        const fc_status status = resolve_axis(&axes[i], mode, 0);
+        if (status != FC_OK) return status;
+    }
+    return volumes_addressable(g) ? FC_OK : FC_TOO_LARGE;
+}
+
+fc_status fc_conv_transpose3d_resolve(fc_conv3d *g, fc_padding mode, const int64_t output_padding[3]) {
+    if (g->n < 0 || g->c < 1 || g->k < 1 || g->o < 1 || g->p < 1 || g->q < 1 || g->t < 1 || g->r < 1 || g->s < 1)
+        return FC_BAD_SIZE;
+    if (g->groups < 1 || g->c % g->groups != 0 || g->k % g->groups != 0) return FC_BAD_GROUPS;
+    const axis axes[3] = {{0, g->t, g->stride_d, g->dilation_d, &g->pad_front, &g->pad_back, &g->o},
+                          {0, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p},
+                          {0, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q}};
+    int64_t *const sizes[3] = {&g->d, &g->h, &g->w};
+    for (int i = 0; i < 3; i++) {
+        const fc_status status = resolve_transposed_axis(&axes[i], sizes[i], mode, output_padding[i]);
+        if (status != FC_OK) return status;
+    }
+    return volumes_addressable(g) ? FC_OK : FC_TOO_LARGE;
+}
+
+fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
+                                      int64_t output_padding_w) {
+    if (g->n < 0 || g->c < 1 || g->k < 1 || g->p < 1 || g->q < 1 || g->r < 1 || g->s < 1) return FC_BAD_SIZE;
+    if (g->groups < 1 || g->c % g->groups != 0 || g->k % g->groups != 0) return FC_BAD_GROUPS;
+    const axis rows = {0, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p};
+    const axis columns = {0, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q};
+    fc_status status = resolve_transposed_axis(&rows, &g->h, mode, output_padding_h);
+    if (status == FC_OK) status = resolve_transposed_axis(&columns, &g->w, mode, output_padding_w);
     if (status != FC_OK) return status;
     if (!addressable(g->n, g->h, g->w, g->c) || !addressable(g->n, g->p, g->q, g->k) ||
         !addressable(g->r, g->s, g->c, g->k))

@@ -33,6 +33,21 @@ void fc_drop_unread(fc_window *w, fc_array *x) {
     x->data = (char *)x->data + offset * (int64_t)fc_dtype_size(x->dtype);
 }
 
+int fc_find_channel(const fc_array *a, int64_t n, int64_t c, int64_t *at, int64_t *tap_end) {
+    const fc_depth *d = a->depth;
+    if (d == NULL) {
+        *at = n * a->stride[0] + c * a->stride[3];
+        *tap_end = INT64_MAX;
+        return 1;
+    }
+    const int64_t tap = c / d->channels % d->taps, group = c / d->channels / d->taps;
+    const int64_t slice = (d->first + n) % d->count * d->stride - d->before + tap * d->dilation;
+    *at = (d->first + n) / d->count * a->stride[0] + slice * d->slice +
+          (group * d->channels + c % d->channels) * a->stride[3];
+    *tap_end = (c / d->channels + 1) * d->channels;
+    return slice >= 0 && slice < d->in;
+}
+
 /* Lines (or columns) between the first and the last that `count` neighbouring windows read. */
 static int64_t lines_read(int64_t count, int64_t stride, int64_t kernel, int64_t dilation) {
     return (count - 1) * stride + (kernel - 1) * dilation + 1;
@@ -58,49 +73,68 @@ static size_t element_size(const fc_reader *x) {
     return x->parts > 0 ? (size_t)x->parts * sizeof(fc_bf16) : fc_dtype_size(x->to);
 }
 
+/* Some pixels of a line of image n: `count` of them, `step` elements apart, from `at` elements on. */
+typedef struct piece {
+    int64_t n, at, step, count;
+} piece;
+
+/* Copy channels [c, c + channels), be they of several taps, to pixels `width` apart. */
+static void copy_taps(const fc_reader *x, const piece *p, int64_t c, int64_t channels, char *dst, int64_t width) {
+    const int64_t end = c + channels, from_size = (int64_t)fc_dtype_size(x->array.dtype);
+    const size_t size = fc_dtype_size(x->to);
+    while (c < end) {
+        int64_t at, tap_end;
+        const int inside = fc_find_channel(&x->array, p->n, c, &at, &tap_end);
+        const int64_t here = FC_MIN(end, tap_end) - c;
+        if (inside)
+            fc_copy_as(x, p->count, here, (const char *)x->array.data + (at + p->at) * from_size, p->step,
+                       x->array.stride[3], dst, width, 1);
+        else
+            for (int64_t i = 0; i < p->count; i++) memset(dst + (size_t)(i * width) * size, 0, (size_t)here * size);
+        c += here;
+        dst += (size_t)here * size;
+    }
+}
+
 /* As read_pixels, in parts; what is no row of adjacent float32 becomes one first, some pixels at a time. */
-static void split_pixels(const fc_reader *x, const char *src, ptrdiff_t step, int64_t count, const fc_channels *ch,
-                         fc_bf16 *dst) {
+static void split_pixels(const fc_reader *x, const piece *p, const char *src, const fc_channels *ch, fc_bf16 *dst) {
     enum { SOME = 32 };
     float some[SOME * FC_SPLIT_TERMS];
-    const int64_t *stride = x->array.stride;
-    const ptrdiff_t size = (ptrdiff_t)fc_dtype_size(x->array.dtype);
     const ptrdiff_t dst_chunk = ch->block * x->parts;
-    if (stride[3] == 1 && x->array.dtype == FC_FLOAT32) {
-        x->split->rows(x->parts, count, ch->channels, (const void *)src, step, dst, dst_chunk);
+    if (src != NULL && x->array.stride[3] == 1 && x->array.dtype == FC_FLOAT32) {
+        x->split->rows(x->parts, p->count, ch->channels, (const void *)src, p->step, dst, dst_chunk);
         return;
     }
     for (int64_t c = 0; c < ch->channels; c += FC_SPLIT_TERMS, dst += dst_chunk)
-        for (int64_t i = 0; i < count; i += SOME) {
-            const int64_t pixels = FC_MIN(SOME, count - i), channels = FC_MIN(FC_SPLIT_TERMS, ch->channels - c);
-            fc_copy_as(x, pixels, channels, src + (i * step + c * stride[3]) * size, step, stride[3], some,
-                       FC_SPLIT_TERMS, 1);
-            x->split->rows(x->parts, pixels, channels, some, FC_SPLIT_TERMS, dst + i * x->parts * FC_SPLIT_TERMS, 0);
+        for (int64_t i = 0; i < p->count; i += SOME) {
+            const piece part = {p->n, p->at + i * p->step, p->step, FC_MIN(SOME, p->count - i)};
+            const int64_t channels = FC_MIN(FC_SPLIT_TERMS, ch->channels - c);
+            copy_taps(x, &part, ch->c + c, channels, (char *)some, FC_SPLIT_TERMS);
+            x->split->rows(x->parts, part.count, channels, some, FC_SPLIT_TERMS, dst + i * x->parts * FC_SPLIT_TERMS,
+                           0);
         }
 }
 
-/* Pack `count` pixels, `step` elements apart, that lie inside the image. */
-static void read_pixels(const fc_reader *x, const char *src, ptrdiff_t step, int64_t count, const fc_channels *ch,
-                        char *dst) {
-    const ptrdiff_t src_channel = x->array.stride[3];
+/* Pack pixels that lie inside the image. src: the first channel of the first; NULL where they are of several taps. */
+static void read_pixels(const fc_reader *x, const piece *p, const char *src, const fc_channels *ch, char *dst) {
     const size_t size = fc_dtype_size(x->to);
+    const int adjacent = src != NULL && x->array.stride[3] == 1;
     if (x->parts > 0) {
-        split_pixels(x, src, step, count, ch, (fc_bf16 *)(void *)dst);
+        split_pixels(x, p, src, ch, (fc_bf16 *)(void *)dst);
         return;
     }
-    if (src_channel == 1 && x->array.dtype == x->to && ch->channels != ch->width) {
-        x->kernels->spread(count, ch->channels, src, step, dst, ch->width, ch->block);
+    if (adjacent && x->array.dtype == x->to && ch->channels != ch->width) {
+        x->kernels->spread(p->count, ch->channels, src, p->step, dst, ch->width, ch->block);
         return;
     }
-    if (src_channel == 1 && ch->channels == ch->width && step == ch->channels) { /* one unbroken run */
-        fc_copy_as(x, 1, count * ch->channels, src, 0, 1, dst, 0, 1);
+    if (adjacent && ch->channels == ch->width && p->step == ch->channels) { /* one unbroken run */
+        fc_copy_as(x, 1, p->count * ch->channels, src, 0, 1, dst, 0, 1);
         return;
     }
-    const ptrdiff_t src_block = ch->width * src_channel * (ptrdiff_t)fc_dtype_size(x->array.dtype);
-    for (int64_t c = 0; c < ch->channels; c += ch->width, src += src_block, dst += ch->block * (ptrdiff_t)size) {
+    for (int64_t c = 0; c < ch->channels; c += ch->width, dst += ch->block * (ptrdiff_t)size) {
         const int64_t here = FC_MIN(ch->width, ch->channels - c);
-        if (here < ch->width) memset(dst, 0, (size_t)(count * ch->width) * size);
-        fc_copy_as(x, count, here, src, step, src_channel, dst, ch->width, 1);
+        if (here < ch->width) memset(dst, 0, (size_t)(p->count * ch->width) * size);
+        copy_taps(x, p, ch->c + c, here, dst, ch->width);
     }
 }
 
@@ -123,9 +157,14 @@ void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t r
     zero_pixels(ch, size, lo, dst);
     zero_pixels(ch, size, count - hi, dst + (size_t)hi * pixel);
     if (hi == lo) return;
-    const int64_t at = n * stride[0] + row * stride[1] + (column + lo * step) * stride[2] + ch->c * stride[3];
-    const char *src = (const char *)x->array.data + at * (int64_t)fc_dtype_size(x->array.dtype);
-    read_pixels(x, src, step * stride[2], hi - lo, ch, dst + (size_t)lo * pixel);
+    int64_t at, tap_end;
+    const piece p = {n, row * stride[1] + (column + lo * step) * stride[2], step * stride[2], hi - lo};
+    const int inside = fc_find_channel(&x->array, n, ch->c, &at, &tap_end);
+    dst += (size_t)lo * pixel;
+    if (ch->c + ch->channels > tap_end) read_pixels(x, &p, NULL, ch, dst);
+    else if (inside)
+        read_pixels(x, &p, (const char *)x->array.data + (at + p.at) * (int64_t)fc_dtype_size(x->array.dtype), ch, dst);
+    else zero_pixels(ch, size, p.count, dst);
 }
 
 /* Lines [row, row + lines) of the image, `columns` pixels from `column` on. Where the pixels of a line are adjacent all

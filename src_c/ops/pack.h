@@ -21,6 +21,40 @@ typedef struct fc_window {
     int64_t top, left;
 } fc_window;
 
+/* Slices of volumes as images. Image i of an operand is output slice d = (first + i) % count of volume
+ * (first + i) / count; its channel (group, t, c) is channel c of the slice d*stride - before + t*dilation of the volume,
+ * zero where there is none. So a convolution of volumes is one of images with taps * channels channels a group, and
+ * every algorithm that packs its input through this file does it. The strides of the array are from volume to volume,
+ * line to line, pixel to pixel, channel to channel. Results have one tap. */
+typedef struct fc_depth {
+    int64_t first, count;
+    int64_t in; /* slices of a volume */
+    int64_t stride, dilation, before;
+    int64_t taps, channels; /* of a group */
+    int64_t slice;          /* elements from slice to slice */
+} fc_depth;
+
+/* Element offset of image n, first tap. */
+static inline int64_t fc_image_at(const fc_array *a, int64_t n) {
+    const fc_depth *d = a->depth;
+    if (d == NULL) return n * a->stride[0];
+    return (d->first + n) / d->count * a->stride[0] + ((d->first + n) % d->count * d->stride - d->before) * d->slice;
+}
+
+/* Channels of memory that a group of c channels is made of. */
+static inline int64_t fc_channels_in_memory(const fc_array *a, int64_t c) {
+    return a->depth == NULL ? c : c / a->depth->taps;
+}
+
+/* Whether every image is one slice, where it lies. */
+static inline int fc_is_whole(const fc_array *a) {
+    const fc_depth *d = a->depth;
+    return d == NULL || (d->taps == 1 && d->before <= 0 && (d->count - 1) * d->stride - d->before < d->in);
+}
+
+/* Whether image n has its channel c in memory; *at receives its element offset, *tap_end the channel behind its tap. */
+int fc_find_channel(const fc_array *a, int64_t n, int64_t c, int64_t *at, int64_t *tap_end);
+
 /* An image operand and the type it is converted to; or, for products by parts (kernels/split/split.h), the number of
  * parts that each number is split into: an element of the packed image is then as long as its parts together, and is
  * packed in blocks of FC_SPLIT_TERMS channels. */

@@ -17,7 +17,8 @@ fc_status fc_winograd_backward_weight(const fc_conv2d *g, const fc_array *grad_y
 static inline fc_window fc_tile_window(const fc_window *w, int64_t size, int64_t h, int64_t width, int64_t top,
                                        int64_t left) {
     return (fc_window){.h = h, .w = width, .p = fc_ceil_div(w->p, FC_WINOGRAD_TILE),
-                       .q = fc_ceil_div(w->q, FC_WINOGRAD_TILE), .r = size, .s = size, .stride_h = FC_WINOGRAD_TILE, .stride_w = FC_WINOGRAD_TILE,
+                       .q = fc_ceil_div(w->q, FC_WINOGRAD_TILE), .r = size, .s = size,
+                       .stride_h = FC_WINOGRAD_TILE, .stride_w = FC_WINOGRAD_TILE,
                        .dilation_h = 1, .dilation_w = 1, .top = top, .left = left};
 }
 

@@ -333,19 +333,32 @@ static void test_elementwise_size(const pair *p, int64_t count, int turn) {
         p->judge->activation_backward((fc_slope)slope, count, g, m[0], x[1]);
         CHECK(same_numbers(x[0], x[1], p->dtype, size), "activation_backward");
     }
+    for (int activation = FC_EPILOGUE_NONE; activation <= FC_EPILOGUE_LEAKY_RELU; activation++) {
+        p->fast->sum((fc_epilogue)activation, count, g, m[0], x[0]);
+        p->judge->sum((fc_epilogue)activation, count, g, m[0], x[1]);
+        CHECK(same_numbers(x[0], x[1], p->dtype, size), "sum");
+    }
+    const fc_clip clip = {.factor = turn & 1 ? 0.7 : 1, .limit = turn & 8 ? 0.4 : 0};
     const fc_sgd_factors sgd = {.rate = 0.1, .momentum = turn & 2 ? 0.9 : 0, .decay = turn & 4 ? 0.01 : 0,
-                                .nesterov = turn >> 3 & 1, .least = turn & 16 ? 1e-5 : 0};
+                                .nesterov = turn >> 3 & 1, .least = turn & 16 ? 1e-5 : 0, .clip = clip};
     p->fast->sgd(&sgd, count, x[0], g, turn & 2 ? m[0] : NULL);
     p->judge->sgd(&sgd, count, x[1], g, turn & 2 ? m[1] : NULL);
     CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size), "sgd");
     for (int i = 0; i < 2; i++) /* sums of squares */
         p->judge->activation_backward(FC_SLOPE_RELU, count, v[i], v[i], v[i]);
     const fc_adam_factors adam = {.scale = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3,
-                                  .least = turn & 16 ? 1e-5 : 0};
+                                  .decay = turn & 4 ? 0.01 : 0, .keep = turn & 2 ? 0.9 : 1,
+                                  .least = turn & 16 ? 1e-5 : 0, .clip = clip};
     p->fast->adam(&adam, count, x[0], g, m[0], v[0]);
     p->judge->adam(&adam, count, x[1], g, m[1], v[1]);
     CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size) &&
               same_numbers(v[0], v[1], p->dtype, size), "adam");
+    const fc_rmsprop_factors rmsprop = {.scale = 0.1, .alpha = 0.9, .epsilon = 1e-3, .momentum = turn & 2 ? 0.8 : 0,
+                                        .decay = turn & 4 ? 0.01 : 0, .least = turn & 16 ? 1e-5 : 0, .clip = clip};
+    p->fast->rmsprop(&rmsprop, count, x[0], g, v[0], turn & 2 ? m[0] : NULL);
+    p->judge->rmsprop(&rmsprop, count, x[1], g, v[1], turn & 2 ? m[1] : NULL);
+    CHECK(same_numbers(x[0], x[1], p->dtype, size) && same_numbers(m[0], m[1], p->dtype, size) &&
+              same_numbers(v[0], v[1], p->dtype, size), "rmsprop");
     for (int i = 0; i < 2; i++) free(x[i]), free(m[i]), free(v[i]);
     free(g);
 }
@@ -353,6 +366,15 @@ static void test_elementwise_size(const pair *p, int64_t count, int turn) {
 static void test_elementwise(const pair *p) {
     for (int64_t count = 1; count <= 3 * p->fast->vl + 1; count++)
         for (int turn = 0; turn < 32; turn++) test_elementwise_size(p, count, turn);
+}
+
+static void test_square_sum(const pair *p) {
+    for (int64_t count = 0; count <= 9 * p->fast->vl + 1; count++) {
+        void *x = new_array(p->dtype, (size_t)count);
+        const double sum = p->fast->square_sum(count, x), expected = p->judge->square_sum(count, x);
+        CHECK(fabs(sum - expected) <= (p->dtype == FC_FLOAT32 ? 1e-6 : 1e-15) * expected, "square_sum");
+        free(x);
+    }
 }
 
 static void test_column_sum(const pair *p) {
@@ -622,6 +644,7 @@ int main(void) {
             test_pool(&p);
             test_unpool(&p);
             test_elementwise(&p);
+            test_square_sum(&p);
             test_index_range(&p);
             test_column_sum(&p);
             test_winograd(&p);

@@ -83,6 +83,11 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, f
     CHECK(fc_conv2d_backward_input(g, &y, &w, &grad_x, &fast) == FC_OK, "status of backward_input");
     fc_conv2d_backward_input(g, &y, &w, &grad_x_judge, &judge);
     CHECK(close_numbers(grad_x.data, grad_x_judge.data, dtype, x_size, tolerance), "backward_input");
+    const fc_array channels = {.data = new_array(dtype, (size_t)g->c), .dtype = dtype, .stride = {0, 0, 0, 1}};
+    CHECK(fc_conv_transpose2d(g, &y, &w, &channels, &grad_x, &fast) == FC_OK, "status of the transposed convolution");
+    fc_conv_transpose2d(g, &y, &w, &channels, &grad_x_judge, &judge);
+    CHECK(close_numbers(grad_x.data, grad_x_judge.data, dtype, x_size, tolerance), "transposed convolution");
+    free(channels.data);
     CHECK(fc_conv2d_backward_weight(g, &y, &x, &grad_w, &fast) == FC_OK, "status of backward_weight");
     fc_conv2d_backward_weight(g, &y, &x, &grad_w_judge, &judge);
     CHECK(close_numbers(grad_w.data, grad_w_judge.data, dtype, w_size, tolerance), "backward_weight");

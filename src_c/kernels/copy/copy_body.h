@@ -72,9 +72,9 @@ static void F(transpose_part)(int rows, int columns, const T *src, ptrdiff_t src
         if (i < columns) F(store_some)(dst + i * dst_row, x[i], rows);
 }
 
-/* Up to `wide` rows, a power of 2 below VL: after the rounds, x holds columns of src one behind the other, `wide` numbers
- * each. Where dst has no gaps they are stored whole: what is too much of one the next one overwrites, so that only the
- * last column has to be stored by its length. */
+/* Up to `wide` rows, a power of 2 below VL: after the rounds, x holds columns of src one behind the other, `wide`
+ * numbers each. Where dst has no gaps they are stored whole: what is too much of one the next one overwrites, so that
+ * only the last column has to be stored by its length. */
 FC_INLINE void F(transpose_few)(const int wide, int rows, int64_t columns, const T *src, ptrdiff_t src_row, T *dst,
                                 ptrdiff_t dst_row) {
     const int each = F(VL) / wide;

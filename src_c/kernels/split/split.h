@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Contract of matrix products by parts: float32 numbers as sums of bfloat16 numbers, whose products a matrix unit adds up
- * in float32 many times faster than the vector units add up float32 products.
+ * Contract of matrix products by parts: float32 numbers as sums of bfloat16 numbers, whose products a matrix unit adds
+ * up in float32 many times faster than the vector units add up float32 products.
  *
  *     x = x0 + x1 + x2      x0: the 8 leading bits of x, rounded; x1: those of what remains; x2: the rest, exactly
  *
@@ -9,15 +9,15 @@
  *       2     x0 w0 + x0 w1 + x1 w0                                 16
  *       3     the former + x1 w1 + x0 w2 + x2 w0                    24: all of float32
  *
- * Terms come in chunks of 32. Both operands keep term j of a chunk beside term j + 16: a 32-bit lane then is two numbers
- * of which each took its upper half, and no number ever moves to another lane.
+ * Terms come in chunks of 32. Both operands keep term j of a chunk beside term j + 16: a 32-bit lane then is two
+ * numbers of which each took its upper half, and no number ever moves to another lane.
  *
  *     A    [pair][2], a row of 64 bytes, for each row, chunk and part: row i, chunk t, part m begins at
  *          a[tile->a + i*a_row + a_chunk[t] + m*a_part]
  *     B    [chunk][part][half of the columns][pair][column][2]: a packed panel
  *
- * A number that is not finite, or so large that it overflows while it is split, makes the results it contributes to NaN.
- * Subnormal parts count as zero. */
+ * A number that is not finite, or so large that it overflows while it is split, makes the results it contributes to
+ * NaN. Subnormal parts count as zero. */
 #ifndef FC_SPLIT_H
 #define FC_SPLIT_H
 
@@ -41,20 +41,21 @@ static inline int fc_split_products(int parts) { return parts * (parts + 1) / 2;
 /* Numbers of one part of a chunk of a panel. */
 enum { FC_SPLIT_PANEL = FC_SPLIT_TERMS * FC_SPLIT_COLUMNS };
 
-/* Rows of A from rows of numbers: chunk t of row i goes to dst + t*dst_chunk + i*parts*32; zeros fill the last chunk. */
+/* Rows of A from rows of numbers: chunk t of row i goes to dst + t*dst_chunk + i*parts*32; zeros fill the last
+ * chunk. */
 typedef void (*fc_split_rows_fn)(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row,
                                  fc_bf16 *dst, ptrdiff_t dst_chunk);
 
-/* One chunk of a panel of B from src[term*src_term + column]: terms <= 32 and columns <= 32, filled with zeros; up to 16
- * columns the second half is not written. next: where a chunk with this src_term begins that will be wanted soon; it is
- * brought in, not read, and may lie anywhere. */
+/* One chunk of a panel of B from src[term*src_term + column]: terms <= 32 and columns <= 32, filled with zeros; up to
+ * 16 columns the second half is not written. next: where a chunk with this src_term begins that will be wanted soon; it
+ * is brought in, not read, and may lie anywhere. */
 typedef void (*fc_split_panel_fn)(int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
                                   const float *next, fc_bf16 *dst);
 
-/* Rows of A from columns of numbers, of which windows take 32 from any number on: pair i of row j and part m is the numbers
- * (i, i + 16) of column j, at dst[j*dst_row + m*dst_part + 2*i]. Pairs come in blocks of 16; with `step` 16 these are all
- * pairs from 0 on, with 32 every other block is left out, for windows that begin at multiples of 32: then pair 32*b + i is
- * at place 16*b + i. Numbers from `rows` on are zeros. */
+/* Rows of A from columns of numbers, of which windows take 32 from any number on: pair i of row j and part m is the
+ * numbers (i, i + 16) of column j, at dst[j*dst_row + m*dst_part + 2*i]. Pairs come in blocks of 16; with `step` 16
+ * these are all pairs from 0 on, with 32 every other block is left out, for windows that begin at multiples of 32: then
+ * pair 32*b + i is at place 16*b + i. Numbers from `rows` on are zeros. */
 typedef void (*fc_split_columns_fn)(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row,
                                     int64_t blocks, int step, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part);
 

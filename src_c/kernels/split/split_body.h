@@ -2,9 +2,10 @@
  * Products by parts over the words of a matrix unit and of float vectors of 16 numbers; see split.h for the contract.
  *
  * Two tiles of rows by two of columns are summed up at a time: 4 tiles of sums, 2 of A, 2 of B, 8 in all. A product of
- * tiles takes 16 cycles, a load from L1 8, from L2 some 22: with 4 products for at most 4 loads the unit never waits for
- * L1, and little for L2. The order of products is that of the fewest loads; but of 6, the large ones are added up after
- * all others: in between, each of the small ones was rounded as if it were large (1.8 to 2.6e-7 of the result). */
+ * tiles takes 16 cycles, a load from L1 8, from L2 some 22: with 4 products for at most 4 loads the unit never waits
+ * for L1, and little for L2. The order of products is that of the fewest loads; but of 6, the large ones are added up
+ * after all others: in between, each of the small ones was rounded as if it were large (1.8 to 2.6e-7 of the
+ * result). */
 
 /* The 8 leading bits of x, by Veltkamp's rounding. */
 FC_INLINE v_f32 leading_bits(v_f32 x) {
@@ -36,8 +37,8 @@ FC_INLINE void split_rows_fixed(const int parts, int64_t rows, int64_t columns, 
         for (; columns - j >= FC_SPLIT_TERMS; j += FC_SPLIT_TERMS, to += dst_chunk)
             split_vectors(parts, load_f32(src + j), load_f32(src + j + VL_f32), to, FC_SPLIT_TERMS);
         if (j < columns)
-            split_vectors(parts, load_up_to(src + j, columns - j), load_up_to(src + j + VL_f32, columns - j - VL_f32), to,
-                          FC_SPLIT_TERMS);
+            split_vectors(parts, load_up_to(src + j, columns - j), load_up_to(src + j + VL_f32, columns - j - VL_f32),
+                          to, FC_SPLIT_TERMS);
     }
 }
 
@@ -85,8 +86,8 @@ FC_INLINE void transpose(v_f32 x[VL_f32]) {
 }
 
 /* 16 pairs of up to 16 columns. `low` and `high`: numbers left of the first and of the second half. */
-FC_INLINE void split_square(const int parts, int64_t low, int64_t high, int columns, const float *src, ptrdiff_t src_row,
-                            fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
+FC_INLINE void split_square(const int parts, int64_t low, int64_t high, int columns, const float *src,
+                            ptrdiff_t src_row, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
     fc_bf16 pairs[FC_MOST_PARTS][VL_f32][2 * VL_f32] __attribute__((aligned(64)));
     for (int i = 0; i < VL_f32; i++) {
         const v_f32 first = load_up_to(src + i * src_row, i < low ? columns : 0);

@@ -68,7 +68,8 @@ static void split_columns(int parts, int64_t rows, int64_t columns, const float 
 /* One chunk of a sum: all terms of a product, then the next product. */
 static float add_chunk(int parts, float sum, const fc_bf16 *a, ptrdiff_t a_part, const fc_bf16 *b) {
     for (int product = split_first_product[parts]; product < 6; product++) {
-        const fc_bf16 *x = a + split_products[product][0] * a_part, *w = b + split_products[product][1] * FC_SPLIT_PANEL;
+        const fc_bf16 *x = a + split_products[product][0] * a_part;
+        const fc_bf16 *w = b + split_products[product][1] * FC_SPLIT_PANEL;
         float chain[2] = {0, 0};
         for (int l = 0; l < FC_SPLIT_TERMS; l++) chain[l % 2] += from_bf16(x[l]) * from_bf16(w[l / 2 * 32 + l % 2]);
         sum += chain[0] + chain[1];

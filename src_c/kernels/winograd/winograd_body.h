@@ -2,12 +2,12 @@
  * Winograd's transforms over the vector vocabulary; see winograd.h for the contracts.
  *
  * A two-dimensional transform is two one-dimensional ones: down the columns of the tile, then along its rows, with the
- * columns' results in L1 (36 vectors are more than there are registers). The points come in pairs +-a, +-b: even and odd
- * powers are summed once and serve both. */
+ * columns' results in L1 (36 vectors are more than there are registers). The points come in pairs +-a, +-b: even and
+ * odd powers are summed once and serve both. */
 #define WG(constant) F(set1)((T)(constant))
 
-/* Keeps the compiler from computing the 36 addresses of a tile before the loop: it spills them, and a transform took 250
- * cycles instead of 100. */
+/* Keeps the compiler from computing the 36 addresses of a tile before the loop: it spills them, and a transform took
+ * 250 cycles instead of 100. */
 #define FC_HERE(distance) __asm__("" : "+r"(distance))
 
 /* t = Bt d */

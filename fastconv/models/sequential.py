@@ -2,24 +2,21 @@
 """Networks: ``Sequential`` is a fold over its layers, forward and back."""
 
 import contextlib
-import itertools
 import math
 import numbers
-import re
 import threading
 
 import numpy as np
 
 from fastconv import serialization
 from fastconv.arguments import positive_integer
-from fastconv.layers.activation import RELU_LIKE
-from fastconv.layers.base import Layer
+from fastconv.layers.stack import Stack, require_free
+from fastconv.models import arrays
 from fastconv.summary import summary_table
 from fastconv.training import Trainable
 
 BUILDING = threading.RLock()  # the first call of a model may come from several threads at once
-CACHE_LINE = 64  # bytes: a dense row of 256 x 256 takes half as long again with weights that begin elsewhere
-LAYER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+INTEGER = np.dtype(np.int64)
 
 
 class Sequential(Trainable):
@@ -41,14 +38,14 @@ class Sequential(Trainable):
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
         self.layout = layout
-        self.layers, self._names = [], set()
+        self._stack = Stack()
         self.input_shape = None if input_shape is None else checked_shape(input_shape)
         self._shapes = []  # of the layers' results, once the input shape is known
         self._seed = seed_sequence(seed)
         self._initialized = 0  # layers whose parameters are set
         self._parameters = self._gradients = np.empty(0, self.dtype)
         self._y_shape = None  # of the last forward pass that trains
-        self._thawed, self._frozen = None, 0  # the layers' parameters, and the blocks that hold them frozen
+        self._thawed, self._frozen = None, 0  # what freezing replaced, and the blocks that hold the model frozen
         super().__init__(self._generator(0))
         for layer in layers or ():
             self.add(layer)
@@ -60,16 +57,18 @@ class Sequential(Trainable):
 
     # Structure
 
+    @property
+    def layers(self):
+        """The layers, in the order in which they are fed."""
+        return self._stack.layers
+
     def add(self, layer):
         """Append a layer. A layer belongs to one model and stands in it once."""
-        self._require_thawed()
-        if not isinstance(layer, Layer):
-            raise TypeError(f"a model is made of layers, got {layer!r}")
-        if layer.owner is not None:
-            raise ValueError(f"layer {layer.name!r} is part of a model already: make a new one")
+        self.require_thawed()
+        require_free(layer)
         if layer.layout not in (None, self.layout):
             raise ValueError(f"the layer's layout is {layer.layout}, the model's {self.layout}")
-        name, input_shape = self._name_for(layer), self._input_shape_for(layer)
+        name, input_shape = self._stack.name_for(layer), self._input_shape_for(layer)
         layout, layer.layout = layer.layout, self.layout
         try:
             shape = None if input_shape is None else layer.output_shape(input_shape)
@@ -80,20 +79,7 @@ class Sequential(Trainable):
         if shape is not None:
             self.input_shape = input_shape if not self.layers else self.input_shape
             self._shapes.append(shape)
-        layer.name, layer.owner = name, self
-        self._names.add(name)
-        self.layers.append(layer)
-
-    def _name_for(self, layer):
-        if layer.name is None:
-            kind = snake_case(type(layer).__name__)
-            names = itertools.chain([kind], (f"{kind}_{count}" for count in itertools.count(1)))
-            return next(name for name in names if name not in self._names)
-        if not isinstance(layer.name, str) or not LAYER_NAME.fullmatch(layer.name):
-            raise ValueError(f"a layer's name is 1 to 100 letters, digits and _.-, got {layer.name!r}")
-        if layer.name in self._names:
-            raise ValueError(f"there is a layer {layer.name!r} already")
-        return layer.name
+        self._stack.append(layer, name, self)
 
     def _input_shape_for(self, layer):
         """Shape that ``layer`` is fed with as the next layer, None while it is unknown."""
@@ -123,29 +109,32 @@ class Sequential(Trainable):
             self._build_new_layers()
 
     def _build_new_layers(self):
-        new = range(self._initialized, len(self.layers))
-        empty = [index for index in new if not self.layers[index].parameters]
-        if not new:  # another thread has built them
+        if self._initialized == len(self.layers):  # another thread has built them
             return
+        new = [leaf for leaf in self.leaves() if leaf.key[0] >= self._initialized]
+        empty = [leaf for leaf in new if not leaf.layer.parameters and not leaf.layer.states]
         self._allocate()
-        for index in empty:
-            self._initialize(index)
+        for leaf in empty:
+            leaf.layer.initialize(self._generator(1, *leaf.key), leaf.input_shape, leaf.before_relu)
         if self.optimizer is not None:
             self.optimizer.reset()  # its state belongs to other parameters
         self._initialized = len(self.layers)
 
     def _fix_input_shape(self, input_shape):
-        shapes = [input_shape]
-        for layer in self.layers:
-            shapes.append(layer.output_shape(shapes[-1]))
-        self.input_shape, self._shapes = input_shape, shapes[1:]
+        shapes = self._stack.shapes(input_shape)
+        self.input_shape, self._shapes = input_shape, shapes
+
+    def leaves(self):
+        """The layers that hold arrays, those within others too."""
+        return list(self._stack.leaves(self.input_shape))
 
     def parameter_shapes(self):
-        """Name ("conv2d/weight") to shape of all parameters, which need not exist yet."""
+        """Name ("conv2d/weight") to shape of all that ``parameters`` holds, which need not exist yet."""
         return {
-            f"{layer.name}/{name}": shape
-            for layer, input_shape in zip(self.layers, self._input_shapes(), strict=True)
-            for name, shape in layer.parameter_shapes(input_shape).items()
+            f"{leaf.name}/{name}": shape
+            for leaf in self.leaves()
+            for shapes in (leaf.layer.parameter_shapes(leaf.input_shape), leaf.layer.state_shapes(leaf.input_shape))
+            for name, shape in shapes.items()
         }
 
     def allocate(self):
@@ -154,36 +143,7 @@ class Sequential(Trainable):
         self._initialized = len(self.layers)
 
     def _allocate(self):
-        """Give all parameters one new buffer, all gradients another, each beginning with a cache line. Parameters that
-        a layer holds keep their values, the others are zero."""
-        specs = [layer.parameter_shapes(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
-        for layer, spec in zip(self.layers, specs, strict=True):
-            held = {name: array.shape for name, array in layer.parameters.items()}
-            if held and held != spec:
-                raise ValueError(f"layer {layer.name!r} holds arrays {held}, here it needs {spec}")
-        line = CACHE_LINE // self.dtype.itemsize
-        size = sum(-(-math.prod(shape) // line) * line for spec in specs for shape in spec.values())
-        self._parameters = zeros_on_a_line(size, self.dtype)
-        self._gradients = zeros_on_a_line(size, self.dtype)
-        offset = 0
-        for layer, spec in zip(self.layers, specs, strict=True):
-            for name, shape in spec.items():
-                part = slice(offset, offset + math.prod(shape))
-                offset = -(-part.stop // line) * line
-                view = self._parameters[part].reshape(shape)
-                if name in layer.parameters:
-                    view[...] = layer.parameters[name]
-                layer.parameters[name] = view
-                layer.gradients[name] = self._gradients[part].reshape(shape)
-
-    def _initialize(self, index):
-        layer, following = self.layers[index], self.layers[index + 1 :][:1]
-        before_relu = any(getattr(next_, "activation", None) in RELU_LIKE for next_ in following)
-        input_shape = self._shapes[index - 1] if index else self.input_shape
-        layer.initialize(self._generator(1, index), input_shape, before_relu)
-
-    def _input_shapes(self):
-        return [self.input_shape, *self._shapes[:-1]]
+        self._parameters, self._gradients = arrays.allocate(self.leaves(), self.dtype)
 
     def __setstate__(self, state):
         """Copies and unpickled models: bring the arrays back into two buffers."""
@@ -195,27 +155,39 @@ class Sequential(Trainable):
 
     @property
     def parameters(self):
-        """Name ("conv2d/weight") to array; all are views of one buffer, and writable."""
-        return self._named("parameters")
+        """Name ("conv2d/weight") to array; all are views of one buffer, and writable. The states of layers, such as
+        "batch_normalization/running_mean", are among them; they have no gradient."""
+        return self._named("parameters", "states")
 
     @property
     def gradients(self):
         """Name to gradient of the last backward pass; all are views of one buffer."""
         return self._named("gradients")
 
-    def _named(self, kind):
+    def _named(self, *kinds):
         if self.layers and self.input_shape is not None:
             self.build()
-        return {f"{layer.name}/{name}": array for layer in self.layers for name, array in getattr(layer, kind).items()}
+        return {
+            f"{leaf.name}/{name}": array
+            for leaf in self._stack.leaves(None)
+            for kind in kinds
+            for name, array in getattr(leaf.layer, kind).items()
+        }
 
     def count_params(self):
-        """Number of learned values."""
-        self.build()
-        return sum(array.size for array in self.parameters.values())
+        """Number of learned values; they need not exist yet."""
+        if not self.layers or self.input_shape is None:
+            self.build()  # raises
+        return sum(
+            math.prod(shape)
+            for leaf in self.leaves()
+            for shape in leaf.layer.parameter_shapes(leaf.input_shape).values()
+        )
 
     def summary(self, print_fn=print):
-        """Print the layers with the shapes of their results and their parameter counts."""
-        print_fn(summary_table(self.layers, self.input_shape, self._shapes))
+        """Print the layers, those within others too: shapes and memory of their results, numbers of parameters and of
+        multiply-adds, all for one input, and the pixels that no window of a convolution or pooling reads."""
+        print_fn(summary_table(self._stack, self.input_shape, self.dtype.itemsize))
 
     # Passes
 
@@ -227,7 +199,7 @@ class Sequential(Trainable):
         self.build()
         with BUILDING:
             if not self._frozen:
-                self._freeze()
+                self._thawed = arrays.freeze(self.leaves())
             self._frozen += 1
         try:
             yield self
@@ -235,39 +207,29 @@ class Sequential(Trainable):
             with BUILDING:
                 self._frozen -= 1
                 if not self._frozen:
-                    self._thaw()
+                    arrays.thaw(self._thawed)
+                    self._thawed = None
 
-    def _freeze(self):
-        packed = [layer.pack(shape) for layer, shape in zip(self.layers, self._input_shapes(), strict=True)]
-        copies = [read_only(layer.parameters, weight) for layer, weight in zip(self.layers, packed, strict=True)]
-        self._thawed = [layer.parameters for layer in self.layers]
-        for layer, weight, parameters in zip(self.layers, packed, copies, strict=True):
-            layer.packed, layer.parameters = weight, parameters
-
-    def _thaw(self):
-        for layer, parameters in zip(self.layers, self._thawed, strict=True):
-            layer.packed, layer.parameters = None, parameters
-        self._thawed = None
-
-    def _require_thawed(self):
+    def require_thawed(self):
+        """Raise RuntimeError while the model is frozen."""
         if self._frozen:
             raise RuntimeError("the model is frozen: end the block `with model.frozen():` first")
 
     def forward(self, x, training=False):
         """Result for a batch ``x``; with ``training=True`` ready for ``backward``."""
         if training:
-            self._require_thawed()
+            self.require_thawed()
         return self._forward(self._input(x), training)
 
     def backward(self, grad_y):
         """Gradient of the last ``forward(x, training=True)``: fills ``gradients`` and returns the
-        gradient of x. ``grad_y`` has the shape of that pass's result."""
+        gradient of x (None for integers, which an Embedding takes). ``grad_y`` has the shape of that pass's result."""
         grad_y = np.asarray(grad_y, dtype=self.dtype)
         if self._y_shape is None:
             raise RuntimeError("backward needs a forward(x, training=True) before it")
         if grad_y.shape != self._y_shape:
             raise ValueError(f"grad_y must have the shape {self._y_shape}, got {grad_y.shape}")
-        return self._backward(grad_y)
+        return self._stack.backward(grad_y)
 
     def save(self, path):
         """Write architecture, parameters and the arguments of ``compile``, not the optimiser's
@@ -275,26 +237,20 @@ class Sequential(Trainable):
         serialization.save(self, path)
 
     def _forward(self, x, training, logits=False):
-        for layer in self.layers[:-1]:
-            x = layer.forward(x, training)
-        last = self.layers[-1]
-        y = last.logits(x, training) if logits else last.forward(x, training)
+        y = self._stack.forward(x, training, logits)
         if training:
             self._y_shape = y.shape
         return y
 
-    def _backward(self, grad, logits=False, first=0):
-        """Fold back from the last layer to the layer of index ``first``."""
-        for index in reversed(range(first, len(self.layers))):
-            layer = self.layers[index]
-            at_logits = logits and index == len(self.layers) - 1
-            grad = layer.logits_backward(grad) if at_logits else layer.backward(grad)
-        return grad
+    def _takes_integers(self):
+        return bool(self.layers) and self.layers[0].integer_input
 
     def _check_input(self, x):
         """Build for ``x`` where that is still to be done; raise where it does not suit."""
         if x.dtype.kind not in "biuf":
             raise TypeError(f"x must be an array of real numbers, got {x.dtype}")
+        if self._takes_integers() and x.dtype.kind not in "iu":
+            raise TypeError(f"x must be an array of integers, which layer {self.layers[0].name!r} takes, got {x.dtype}")
         self.build(x.shape[1:])
         if x.shape[1:] != self.input_shape:
             hint = f" (the model's layout is {self.layout})" if x.ndim == 4 else ""
@@ -304,14 +260,15 @@ class Sequential(Trainable):
             raise ValueError(f"x must have the shape ({expected}), got {x.shape}{hint}")
 
     def _input(self, x, workspace=None):
-        """``x`` checked, in the model's dtype."""
+        """``x`` checked, in the model's dtype; integers for a first layer that takes those."""
         x = np.asarray(x)
         self._check_input(x)
-        if x.dtype == self.dtype:
+        dtype = INTEGER if self._takes_integers() else self.dtype
+        if x.dtype == dtype:
             return x
         if workspace is None:
-            return x.astype(self.dtype)
-        converted = workspace.array("x", x.shape, self.dtype)
+            return x.astype(dtype)
+        converted = workspace.array("x", x.shape, dtype)
         converted[...] = x
         return converted
 
@@ -320,15 +277,6 @@ def load(path):
     """The model that ``Sequential.save`` wrote. ValueError where the file is damaged, is no model
     file, or its arrays are not those that its layers need."""
     return serialization.load(path, Sequential)
-
-
-def read_only(parameters, packed):
-    """Copies that nobody can write; the weight is the one that ``packed`` holds, if there is one."""
-    copies = {} if packed is None else {"weight": packed.weight}
-    for name in parameters.keys() - copies.keys():
-        copies[name] = parameters[name].copy()
-        copies[name].flags.writeable = False
-    return {name: copies[name] for name in parameters}
 
 
 def seed_sequence(seed):
@@ -348,16 +296,3 @@ def checked_shape(shape):
     if not shape:
         raise ValueError("inputs need at least one axis besides the batch")
     return tuple(positive_integer(size, "input_shape") for size in shape)
-
-
-def snake_case(name):
-    """Keras's name of a layer class: MaxPooling2D to max_pooling2d."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
-
-
-def zeros_on_a_line(size, dtype):
-    """A vector of zeros that begins with a cache line."""
-    line = CACHE_LINE // dtype.itemsize
-    buffer = np.zeros(size + line, dtype)
-    first = -buffer.ctypes.data % CACHE_LINE // dtype.itemsize
-    return buffer[first : first + size]

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Networks of well-known papers, with fresh weights, as ``Sequential`` models.
+
+All take ``input_shape``, the shape of one image in the order of ``layout`` (None: that of the paper), ``classes``, and
+``layout``, ``seed`` and ``dtype`` as ``Sequential`` does. Their results are logits: compile them with "cross_entropy".
+"""
+
+import numpy as np
+
+from fastconv import layers
+from fastconv.arguments import one_of
+from fastconv.models.sequential import Sequential
+
+
+def lenet5(
+    input_shape=None,
+    classes=10,
+    *,
+    padding=0,
+    activation="tanh",
+    pooling="average",
+    layout="NHWC",
+    seed=None,
+    dtype=np.float32,
+):
+    """LeNet-5 (LeCun, Bottou, Bengio and Haffner, 1998) for 32 x 32 grey images: 61,706 parameters.
+
+    As it is usually written today: every filter of the second convolution sees all six maps, pooling learns nothing,
+    and the last layer is dense. ``padding=2`` takes images of 28 x 28 as they are. ``activation``: "tanh", or "relu"
+    and the others of Conv2D; ``pooling``: "average" or "max".
+    """
+    kind = one_of(("average", "max"), pooling, "pooling")
+    pool = layers.AveragePooling2D if kind == "average" else layers.MaxPooling2D
+    return Sequential(
+        [
+            layers.Conv2D(6, 5, padding=padding, activation=activation),
+            pool(2),
+            layers.Conv2D(16, 5, activation=activation),
+            pool(2),
+            layers.Flatten(),
+            layers.Dense(120, activation),
+            layers.Dense(84, activation),
+            layers.Dense(classes),
+        ],
+        input_shape=_image(input_shape, 32, 1, layout),
+        layout=layout,
+        seed=seed,
+        dtype=dtype,
+    )
+
+
+def alexnet(input_shape=None, classes=1000, *, dropout=0.5, layout="NHWC", seed=None, dtype=np.float32):
+    """AlexNet for 224 x 224 colour images, in the single-tower form of Krizhevsky (2014), which is that of torchvision:
+    61,100,840 parameters.
+
+    The network of the paper of 2012 (Krizhevsky, Sutskever and Hinton) has 96, 256, 384, 384 and 256 filters instead of
+    64, 192, 384, 256 and 256, the second, fourth and fifth convolution in two groups, and local response normalisation
+    behind the first two: 60,965,224 parameters.
+    """
+    conv = [
+        layers.Conv2D(64, 11, 4, 2, "relu"),
+        layers.MaxPooling2D(3, 2),
+        layers.Conv2D(192, 5, 1, 2, "relu"),
+        layers.MaxPooling2D(3, 2),
+        layers.Conv2D(384, 3, 1, 1, "relu"),
+        layers.Conv2D(256, 3, 1, 1, "relu"),
+        layers.Conv2D(256, 3, 1, 1, "relu"),
+        layers.MaxPooling2D(3, 2),
+    ]
+    dense = [
+        layers.Dropout(dropout),
+        layers.Dense(4096, "relu"),
+        layers.Dropout(dropout),
+        layers.Dense(4096, "relu"),
+        layers.Dense(classes),
+    ]
+    stack, image = [*conv, layers.Flatten(), *dense], _image(input_shape, 224, 3, layout)
+    return Sequential(stack, input_shape=image, layout=layout, seed=seed, dtype=dtype)
+
+
+def vgg16(input_shape=None, classes=1000, *, dropout=0.5, layout="NHWC", seed=None, dtype=np.float32):
+    """VGG-16, configuration D (Simonyan and Zisserman, 2014), for 224 x 224 colour images: 138,357,544 parameters."""
+    conv = []
+    for filters, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        conv += [layers.Conv2D(filters, 3, padding=1, activation="relu") for _ in range(count)]
+        conv.append(layers.MaxPooling2D(2))
+    dense = []
+    for _ in range(2):
+        dense += [layers.Dense(4096, "relu"), layers.Dropout(dropout)]
+    stack, image = [*conv, layers.Flatten(), *dense, layers.Dense(classes)], _image(input_shape, 224, 3, layout)
+    return Sequential(stack, input_shape=image, layout=layout, seed=seed, dtype=dtype)
+
+
+def _image(input_shape, size, channels, layout):
+    if input_shape is not None:
+        return input_shape
+    return (channels, size, size) if layout == "NCHW" else (size, size, channels)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The networks of the papers: published numbers of parameters, shapes of every stage, a training step."""
+
+import numpy as np
+import pytest
+
+from fastconv import models
+
+COUNTS = {"lenet5": 61_706, "alexnet": 61_100_840, "vgg16": 138_357_544}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_numbers_of_parameters(name, layout):
+    """Counted from the shapes: nothing is allocated."""
+    model = getattr(models, name)(layout=layout)
+    assert model.count_params() == COUNTS[name]
+    assert model.output_shape == ((10,) if name == "lenet5" else (1000,))
+
+
+def shapes_of(model):
+    """The shapes of the layers' results."""
+    shape, shapes = model.input_shape, []
+    for layer in model.layers:
+        shape = layer.output_shape(shape)
+        shapes.append(shape)
+    return shapes
+
+
+def test_published_shapes():
+    shapes = shapes_of(models.lenet5())
+    assert [shapes[index] for index in (0, 1, 2, 3, 5, 6)] == [
+        *((28, 28, 6), (14, 14, 6), (10, 10, 16), (5, 5, 16), (120,), (84,))
+    ]
+    shapes = shapes_of(models.alexnet())
+    assert [shapes[index][:3:2] for index in range(8)] == [
+        *((55, 64), (27, 64), (27, 192), (13, 192), (13, 384), (13, 256), (13, 256), (6, 256))
+    ]
+    shapes = shapes_of(models.vgg16())
+    assert [shapes[index] for index in (1, 2, 5, 9, 13, 17, 18)] == [
+        *((224, 224, 64), (112, 112, 64), (56, 56, 128), (28, 28, 256), (14, 14, 512), (7, 7, 512), (25088,))
+    ]
+
+
+SMALL = {
+    "lenet5": {"input_shape": (28, 28, 1), "padding": 2, "activation": "relu", "pooling": "max"},
+    "alexnet": {"input_shape": (63, 63, 3), "classes": 5},
+    "vgg16": {"input_shape": (32, 32, 1), "classes": 5},
+}
+
+
+@pytest.mark.parametrize("name", ["lenet5"])
+def test_a_network_trains(name, layout):
+    arguments = dict(SMALL[name])
+    shape = arguments.pop("input_shape")
+    shape = shape if layout == "NHWC" else (shape[2], *shape[:2])
+    model = getattr(models, name)(shape, **arguments, layout=layout, seed=0)
+    model.compile("adam", "cross_entropy")
+    x, y = np.random.default_rng(0).normal(size=(4, *shape)), np.arange(4)
+    steps = [model.train_step(x, y) for _ in range(8)]
+    assert steps[-1] < 0.8 * steps[0]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_other_sizes_and_classes(name):
+    model = getattr(models, name)(**SMALL[name])
+    assert model.input_shape == SMALL[name]["input_shape"] and model.output_shape == (SMALL[name].get("classes", 10),)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="pooling"):
+        models.lenet5(pooling="mean")
+    with pytest.raises(ValueError, match="layout"):
+        models.alexnet(layout="HWC")
+    with pytest.raises(ValueError, match="in layer 'max_pooling2d"):
+        models.alexnet((20, 20, 3))
