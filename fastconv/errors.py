@@ -264,7 +264,7 @@ def wrong_grad_y(shape, expected):
 
 
 def empty_grad_y(shape):
-    return ValueError(f"grad_y has shape {shape}; every size but the batch must be at least 1")
+    return empty_sample("grad_y", shape)
 
 
 # ---------------------------------------------------------------- pooling
@@ -294,3 +294,39 @@ def unrelated_shapes(x_shape, grad_y_shape, layout):
 
 def bad_index(h, w):
     return ValueError(f"indices holds a value outside 0 .. {h * w - 1}, the pixels of a {h} x {w} image")
+
+
+# ---------------------------------------------------------------- normalisation
+
+
+def no_channels(name, shape):
+    return ValueError(f"{name} has shape {shape}, but needs at least 2 axes: images and channels")
+
+
+def empty_sample(name, shape):
+    return ValueError(f"{name} has shape {shape}; every size but the batch must be at least 1")
+
+
+def not_a_channel_vector(name, shape, channels):
+    return ValueError(f"{name} has shape {shape}, but there are {channels} channels: it must have shape ({channels},)")
+
+
+def not_a_number(name, value):
+    return TypeError(f"{name} must be a number, not {type(value).__name__}: {_short(value)}")
+
+
+def number_out_of_range(name, value, least, most=None):
+    limits = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+    return ValueError(f"{name} must be {limits} and finite, got {_short(value)}")
+
+
+def not_in_place(name):
+    return ValueError(f"{name} is updated in place: its numbers must be aligned and in this machine's byte order")
+
+
+def no_running_statistics():
+    return ValueError("running_mean and running_var are needed unless training=True")
+
+
+def one_value_per_channel(shape):
+    return ValueError(f"x {shape} has one value per channel: its variance tells nothing; training needs more")

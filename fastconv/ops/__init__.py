@@ -42,6 +42,7 @@ from fastconv.ops.convolution import (
     conv2d_output_shape,
     pack_weights,
 )
+from fastconv.ops.embedding import embedding, embedding_backward
 from fastconv.ops.linear import (
     LinearGradients,
     linear,
@@ -50,6 +51,7 @@ from fastconv.ops.linear import (
     linear_backward_input,
     linear_backward_weight,
 )
+from fastconv.ops.normalization import NormGradients, batch_norm, batch_norm_backward
 from fastconv.ops.one_dimension import (
     Conv1dGradients,
     conv1d,

@@ -39,7 +39,8 @@ typedef enum fc_status {
     FC_BAD_ALGORITHM,   /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
     FC_BAD_PACKED,         /* the weights were packed for another problem or instruction set */
     FC_BAD_OUTPUT_PADDING, /* negative, not below stride or dilation, or beside "same" */
-    FC_SHORT_KERNEL        /* "same" of a transposed convolution: the stride is longer than the dilated kernel */
+    FC_SHORT_KERNEL,       /* "same" of a transposed convolution: the stride is longer than the dilated kernel */
+    FC_BAD_ORDER           /* neither the channels nor the pixels are adjacent in all arrays alike */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
@@ -240,6 +241,31 @@ fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 /* y = sum of the window / divisor; see fc_pool2d for the divisor. */
 fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y);
 fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x);
+
+/* Normalisation of n images of so many pixels, in any number of axes: x, y and their gradients have the strides [0] of the
+ * image, [2] of the pixel and [3] of the channel, of which the pixel's or the channel's is 1 in all of them alike; else
+ * FC_BAD_ORDER. They are of one type, float32 or float64. weight and bias (c), which may be NULL (1 and 0), running_mean
+ * and running_var are float32 or float64. The activation is FC_NONE, FC_RELU or FC_LEAKY_RELU. */
+typedef struct fc_batch_norm {
+    int64_t n, pixels, c;
+    double epsilon;
+    fc_activation activation;
+} fc_batch_norm;
+
+/* mean[c] of all x of a channel and inverse_std[c] = 1 / sqrt(their biased variance + epsilon), both results, and then
+ * y = activation((x - mean) * inverse_std * weight + bias). Unless NULL, running_mean and running_var move to the mean
+ * and the unbiased variance by the share `momentum` of the way. n*pixels below 2: FC_BAD_SIZE. */
+fc_status fc_batch_norm_train(const fc_batch_norm *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *running_mean, const fc_array *running_var, double momentum,
+                              const fc_array *y, double *mean, double *inverse_std);
+/* The same y with the mean and inverse_std given. */
+fc_status fc_batch_norm_apply(const fc_batch_norm *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const double *mean, const double *inverse_std, const fc_array *y);
+/* Gradients, of fc_batch_norm_train or else of fc_batch_norm_apply. grad_x may be NULL, and it may be grad_y. */
+fc_status fc_batch_norm_backward(const fc_batch_norm *g, int training, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *weight, const fc_array *bias, const double *mean,
+                                 const double *inverse_std, const fc_array *grad_x, double *grad_weight,
+                                 double *grad_bias);
 
 /* A training step, on adjacent numbers of one type. grad_x = grad_y times the slope of the activation, from its result
  * y; grad_x may be grad_y. */
