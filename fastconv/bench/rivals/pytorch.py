@@ -73,6 +73,15 @@ class Torch(TorchTensors):
         y = self.torch.conv2d(self._image(x), weight, **layer.geometry)
         return self._backward(y, grad_y, NCHW.to_hwio)
 
+    def conv_transpose2d(self, layer, x, weight):
+        geometry = layer.geometry | {"output_padding": layer.output_padding}
+        return self._forward(self.torch.conv_transpose2d, self._image(x), self._weight(weight), **geometry)
+
+    def conv1d(self, layer, x, weight):
+        sequence, filters = self._tensor(x.transpose(0, 2, 1)), self._tensor(weight.transpose(2, 1, 0))
+        call = partial(self.torch.conv1d, sequence, filters, **layer.geometry)
+        return Run(call, lambda y: y.numpy().transpose(0, 2, 1))
+
     def max_pool2d(self, layer, x):
         return self._forward(self.torch.max_pool2d, self._image(x), **layer.geometry)
 
@@ -105,13 +114,13 @@ class TorchChannelsLast(Torch):
     """PyTorch with images and weights in its channels_last memory format."""
 
     layouts = ("NHWC",)
-    lacks = "is timed as torch: matrices have no memory format"
+    lacks = "is timed as torch: matrices and sequences have no memory format"
 
     def __init__(self, threads, layout):
         super().__init__(threads, layout)
         self.format = self.torch.channels_last
 
-    linear = linear_backward_input = linear_backward_weight = None  # the same as in Torch
+    linear = linear_backward_input = linear_backward_weight = conv1d = None  # the same as in Torch
 
 
 class TorchBlocked(TorchTensors):
