@@ -7,7 +7,7 @@ distinct shape of a network appears once, however often the network repeats it.
 
 from fnmatch import fnmatch
 
-from fastconv.bench.layers import Conv, Linear, Pool
+from fastconv.bench.layers import Conv, Conv3d, Linear, Pool
 
 NETWORKS = {
     "resnet50": "ResNet-50 v1.5, with the stride on the 3x3 convolutions (He et al. 2015)",
@@ -21,6 +21,7 @@ NETWORKS = {
     "efficientnet": "the 5x5 depthwise layers of EfficientNet-B0 (Tan and Le 2019)",
     "resnext50": "the grouped layers of ResNeXt-50 32x4d (Xie et al. 2017)",
     "deepbench": "a selection of Baidu's DeepBench (2016): speech, text lines, faces, odd strides and windows",
+    "c3d": "layers of C3D (Tran et al. 2014) on 8 frames, narrower ones of small 3-D residual networks beside them",
     "tiny": "an 8x8 image with one channel and four 3x3 filters, to see what a call costs",
 }
 
@@ -193,6 +194,17 @@ CONVS = [
     Conv("tiny", "conv", 8, 8, 1, 4, 3, 3),
 ]
 
+VOLUMES = [
+    Conv3d("c3d", "conv1", 8, 56, 56, 3, 64),
+    Conv3d("c3d", "conv2", 8, 28, 28, 64, 128),
+    Conv3d("c3d", "conv3", 4, 14, 14, 128, 256),
+    Conv3d("c3d", "narrow16", 8, 56, 56, 16, 16),
+    Conv3d("c3d", "narrow32", 16, 28, 28, 32, 32),
+    Conv3d("c3d", "wide64", 8, 28, 28, 64, 64),
+    Conv3d("c3d", "wide128", 8, 14, 14, 128, 128),
+    Conv3d("c3d", "strided", 16, 28, 28, 32, 64, stride=2),
+]
+
 POOLS = [
     Pool("resnet50", "pool1", 112, 112, 64, 3, 2, padding=1),
     Pool("resnet50", "global", 7, 7, 2048, 7, 7),
@@ -228,6 +240,8 @@ LINEARS = [
 TABLES = {
     "conv": CONVS,
     "inner_conv": [conv for conv in CONVS if not conv.reads_image],
+    "volume": VOLUMES,
+    "inner_volume": [conv for conv in VOLUMES if not conv.reads_image],
     "pool": POOLS,
     "linear": LINEARS,
 }

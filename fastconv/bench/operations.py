@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 import fastconv as fc
-from fastconv.bench import truth
+from fastconv.bench import truth, volumes
 from fastconv.bench.arrays import LAYOUTS, Source
 
 INDEX_BYTES = np.dtype(np.int64).itemsize
@@ -303,6 +303,13 @@ OPERATIONS = {
     ),
     "conv2d_backward_input": Operation(conv2d_backward_input, "inner_conv", "convolution, gradient of the input"),
     "conv2d_backward_weight": Operation(conv2d_backward_weight, "conv", "convolution, gradient of the weights"),
+    "conv3d": Operation(partial(volumes.conv3d, Case), "volume", "convolution of volumes, forward"),
+    "conv3d_backward_input": Operation(
+        partial(volumes.conv3d_backward_input, Case), "inner_volume", "convolution of volumes, gradient of the input"
+    ),
+    "conv3d_backward_weight": Operation(
+        partial(volumes.conv3d_backward_weight, Case), "volume", "convolution of volumes, gradient of the weights"
+    ),
     "max_pool2d": Operation(max_pool2d, "pool", "max pooling, forward"),
     "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
     "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),

@@ -58,8 +58,8 @@ class Stack:
     # Passes
 
     def forward(self, x, training=False, logits=False, out=None):
-        """The last layer's result; with ``logits`` what it computes before its activation. ``out``: an array, possibly a
-        strided view, that the result is written into."""
+        """The last layer's result; with ``logits`` what it computes before its activation. ``out``: an array, possibly
+        a strided view, that the result is written into."""
         if not self.layers:
             return into(out, x)
         for layer in self.layers[:-1]:

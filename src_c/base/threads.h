@@ -11,7 +11,10 @@
  * once. */
 typedef void (*fc_task_fn)(void *context, int64_t task, int worker);
 
-/* How many threads are worth waking for this much work (in multiply-adds or numbers moved), at most one a task. */
+/* Multiply-adds that a number moved is worth: two threads from 75 000 numbers on. */
+enum { FC_NUMBER_WORK = 8 };
+
+/* How many threads are worth waking for this much work (in multiply-adds), at most one a task. */
 int fc_threads_for(int64_t tasks, double work);
 
 /* Run tasks 0 .. tasks-1 on up to `threads` threads; FC_OK or FC_INTERRUPTED. Each worker has a range of

@@ -32,6 +32,16 @@ FC_INLINE v_f64 load_n_f64(const double *p, int n) { return _mm256_maskload_pd(p
 FC_INLINE void store_n_f32(float *p, v_f32 a, int n) { _mm256_maskstore_ps(p, lanes_f32(n), a); }
 FC_INLINE void store_n_f64(double *p, v_f64 a, int n) { _mm256_maskstore_pd(p, lanes_f64(n), a); }
 
+/* Lanes first to first + n - 1 from p[0] to p[n-1], the others from `rest`; no other bytes are touched. */
+FC_INLINE v_f32 load_at_f32(v_f32 rest, const float *p, int first, int n) {
+    const __m256i there = _mm256_andnot_si256(lanes_f32(first), lanes_f32(first + n));
+    return _mm256_blendv_ps(rest, _mm256_maskload_ps(p - first, there), _mm256_castsi256_ps(there));
+}
+FC_INLINE v_f64 load_at_f64(v_f64 rest, const double *p, int first, int n) {
+    const __m256i there = _mm256_andnot_si256(lanes_f64(first), lanes_f64(first + n));
+    return _mm256_blendv_pd(rest, _mm256_maskload_pd(p - first, there), _mm256_castsi256_pd(there));
+}
+
 FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm256_fmadd_ps(a, b, c); }
 FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return _mm256_add_ps(a, b); }
@@ -102,6 +112,16 @@ FC_INLINE m_f32 same_f32(const int64_t *p, int64_t value) {
 FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     if (n <= 4) return join_f32(same_n_f64(p, value, n), _mm256_setzero_pd());
     return join_f32(same_f64(p, value), same_n_f64(p + 4, value, n - 4));
+}
+/* p[l] = at + offset[l] + place[l] for the first n lanes; offset has a number for each lane. */
+FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset, int64_t at, int n) {
+    const i_f64 sum = _mm256_add_epi64(_mm256_add_epi64(place, iload_f64(offset)), iset1_f64(at));
+    _mm256_maskstore_epi64((long long *)(void *)p, lanes_f64(n), sum);
+}
+FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
+    istore_places_f64(p, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(place)), offset, at, n < 4 ? n : 4);
+    const i_f64 upper = _mm256_cvtepi32_epi64(_mm256_extracti128_si256(place, 1));
+    if (n > 4) istore_places_f64(p + 4, upper, offset + 4, at, n - 4);
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */

@@ -26,6 +26,14 @@ FC_INLINE v_f64 load_n_f64(const double *p, int n) { return _mm512_maskz_loadu_p
 FC_INLINE void store_n_f32(float *p, v_f32 a, int n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a); }
 FC_INLINE void store_n_f64(double *p, v_f64 a, int n) { _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), a); }
 
+/* Lanes first to first + n - 1 from p[0] to p[n-1], the others from `rest`; no other bytes are touched. */
+FC_INLINE v_f32 load_at_f32(v_f32 rest, const float *p, int first, int n) {
+    return _mm512_mask_loadu_ps(rest, (__mmask16)(((1u << n) - 1) << first), p - first);
+}
+FC_INLINE v_f64 load_at_f64(v_f64 rest, const double *p, int first, int n) {
+    return _mm512_mask_loadu_pd(rest, (__mmask8)(((1u << n) - 1) << first), p - first);
+}
+
 FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return _mm512_fmadd_ps(a, b, c); }
 FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return _mm512_fmadd_pd(a, b, c); }
 FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return _mm512_add_ps(a, b); }
@@ -86,6 +94,16 @@ FC_INLINE m_f64 same_n_f64(const int64_t *p, int64_t value, int n) {
 }
 FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     return n <= 8 ? same_n_f64(p, value, n) : _mm512_kunpackb(same_n_f64(p + 8, value, n - 8), same_f64(p, value));
+}
+/* p[l] = at + offset[l] + place[l] for the first n lanes; offset has a number for each lane. */
+FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset, int64_t at, int n) {
+    const i_f64 sum = _mm512_add_epi64(_mm512_add_epi64(place, iload_f64(offset)), iset1_f64(at));
+    _mm512_mask_storeu_epi64(p, (__mmask8)((1u << n) - 1), sum);
+}
+FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
+    istore_places_f64(p, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(place)), offset, at, n < 8 ? n : 8);
+    const i_f64 upper = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(place, 1));
+    if (n > 8) istore_places_f64(p + 8, upper, offset + 8, at, n - 8);
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */

@@ -43,6 +43,20 @@ FC_INLINE void store_n_f64(double *p, v_f64 a, int n) {
     for (int i = 0; i < n; i++) p[i] = lanes[i];
 }
 
+/* Lanes first to first + n - 1 from p[0] to p[n-1], the others from `rest`; no other bytes are touched. */
+FC_INLINE v_f32 load_at_f32(v_f32 rest, const float *p, int first, int n) {
+    float lanes[VL_f32];
+    vst1q_f32(lanes, rest);
+    for (int i = 0; i < n; i++) lanes[first + i] = p[i];
+    return vld1q_f32(lanes);
+}
+FC_INLINE v_f64 load_at_f64(v_f64 rest, const double *p, int first, int n) {
+    double lanes[VL_f64];
+    vst1q_f64(lanes, rest);
+    for (int i = 0; i < n; i++) lanes[first + i] = p[i];
+    return vld1q_f64(lanes);
+}
+
 FC_INLINE v_f32 fma_f32(v_f32 a, v_f32 b, v_f32 c) { return vfmaq_f32(c, a, b); }
 FC_INLINE v_f64 fma_f64(v_f64 a, v_f64 b, v_f64 c) { return vfmaq_f64(c, a, b); }
 FC_INLINE v_f32 add_f32(v_f32 a, v_f32 b) { return vaddq_f32(a, b); }
@@ -110,6 +124,17 @@ FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     int64_t lanes[VL_f32] = {0};
     for (int i = 0; i < n; i++) lanes[i] = p[i];
     return same_f32(lanes, value);
+}
+/* p[l] = at + offset[l] + place[l] for the first n lanes; offset has a number for each lane. */
+FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
+    int32_t lanes[VL_f32];
+    vst1q_s32(lanes, place);
+    for (int l = 0; l < n; l++) p[l] = at + offset[l] + lanes[l];
+}
+FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset, int64_t at, int n) {
+    int64_t lanes[VL_f64];
+    vst1q_s64(lanes, place);
+    for (int l = 0; l < n; l++) p[l] = at + offset[l] + lanes[l];
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */

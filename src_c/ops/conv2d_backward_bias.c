@@ -96,7 +96,7 @@ fc_status fc_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_
     j.chunks = fc_ceil_div(j.pixels, FC_PIXEL_CHAIN);
     j.parts = FC_MAX(1, FC_MIN(PARTS, j.chunks));
     j.chunks_per_part = fc_ceil_div(j.chunks, j.parts);
-    const int threads = fc_threads_for(j.parts, (double)j.pixels * (double)g->k);
+    const int threads = fc_threads_for(j.parts, FC_NUMBER_WORK * (double)j.pixels * (double)g->k);
     const size_t sums_bytes = FC_ALIGN_UP((size_t)(j.parts * j.k) * sizeof(double));
     j.worker_bytes = FILTERS * FC_PIXEL_CHAIN * sizeof(double);
     char *scratch = fc_scratch_take(sums_bytes + (size_t)threads * j.worker_bytes);

@@ -95,7 +95,7 @@ fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, con
 fc_status fc_fill_results(const fc_direct *d) {
     const int64_t rows = d->n * d->window.p;
     const double numbers = (double)rows * (double)d->window.q * (double)(d->groups * d->k);
-    return fc_parallel_for(rows, fc_threads_for(rows, numbers), fill_row, (void *)(uintptr_t)d);
+    return fc_parallel_for(rows, fc_threads_for(rows, FC_NUMBER_WORK * numbers), fill_row, (void *)(uintptr_t)d);
 }
 
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,

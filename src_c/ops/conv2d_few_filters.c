@@ -27,6 +27,7 @@
 #include "../base/threads.h"
 #include "activation.h"
 #include "blocking.h"
+#include "border.h"
 #include "conv2d_algorithms.h"
 #include "direct.h"
 #include "explain.h"
@@ -102,7 +103,9 @@ static int fits(const plan *pl, int64_t rows, int64_t columns) {
 
 /* Two vectors of an odd number a line may be of two lines, and make the products with border zeros of both: such pairs
  * are never cut, whatever the number of threads. */
-static int64_t whole_pairs(const plan *pl, int64_t rows) { return pl->line_vectors % 2 == 0 ? rows : (rows + 1) / 2 * 2; }
+static int64_t whole_pairs(const plan *pl, int64_t rows) {
+    return pl->line_vectors % 2 == 0 ? rows : (rows + 1) / 2 * 2;
+}
 
 /* Lines of a block, at most: as many as fit. */
 static int64_t rows_that_fit(const plan *pl) {
@@ -164,7 +167,8 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->passes = fc_split_reduction(w->r, w->s, d->c);
     pl->over_h = (pl->passes.rows - 1) * w->dilation_h / w->stride_h;
     pl->over_w = (w->s - 1) * w->dilation_w / w->stride_w;
-    const double work = (double)(d->n * w->p) * (double)(w->q * w->r * w->s) * (double)d->c * (double)(d->k * d->groups);
+    const double work =
+        (double)(d->n * w->p) * (double)(w->q * w->r * w->s) * (double)d->c * (double)(d->k * d->groups);
     const int threads = fc_threads_for(INT32_MAX, work);
     if (!plan_blocks(pl, threads)) return 0;
     lay_out_block(pl);
@@ -294,10 +298,9 @@ static void pack_planes(const task *t, const pass *ps) {
 /* The rows of a pass that meet the image from any of the lines `first` to `last` of the block; at least one row. */
 static void rows_met(const task *t, const pass *ps, int64_t first, int64_t last, int64_t *from, int64_t *end) {
     const fc_window *w = &t->pl->window;
-    const int64_t top = w->top - (t->p + last) * w->stride_h - ps->r * w->dilation_h; /* lines above the image */
-    const int64_t below = w->h + w->top - (t->p + first) * w->stride_h - ps->r * w->dilation_h; /* lines to its end */
-    *from = top > 0 ? FC_MIN(ps->rows - 1, fc_ceil_div(top, w->dilation_h)) : 0;
-    *end = below >= ps->rows * w->dilation_h ? ps->rows : below > 0 ? fc_ceil_div(below, w->dilation_h) : 0;
+    const int64_t start = ps->r * w->dilation_h - w->top; /* of the window of line 0 */
+    *from = fc_taps_inside((t->p + last) * w->stride_h + start, ps->rows, w->dilation_h, w->h).first;
+    *end = fc_taps_inside((t->p + first) * w->stride_h + start, ps->rows, w->dilation_h, w->h).end;
     *end = FC_MAX(*end, *from + 1);
 }
 
@@ -308,7 +311,8 @@ static void multiply_vectors(const task *t, const pass *ps, fc_lanes *tile, int6
     const fc_direct *d = pl->d;
     const int64_t row_terms = ps->channels * pl->window.s, skipped = ps->terms_before + from * row_terms;
     const char *weights = pl->scratch + (size_t)((t->group * term_count(pl) + skipped) * d->k) * pl->size;
-    const char *bias = last && d->bias != NULL ? pl->scratch + pl->bias_at + (size_t)(t->group * d->k) * pl->size : NULL;
+    const char *bias = NULL;
+    if (last && d->bias != NULL) bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k) * pl->size;
     const int64_t tiles = fc_ceil_div(d->k, pl->kernels->mr);
     tile->b_term = (const ptrdiff_t *)(const void *)(pl->scratch + pl->term_at) + skipped;
     tile->terms = (end - from) * row_terms;
@@ -438,7 +442,8 @@ static double use_by_pixels(const fc_problem *problem, int64_t vl) {
     const fc_conv2d *g = problem->g;
     const fc_window w = problem->operation == FC_BACKWARD_INPUT
                             ? backward_window(g)
-                            : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s, .stride_h = g->stride_h,
+                            : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s,
+                                          .stride_h = g->stride_h,
                                           .stride_w = g->stride_w, .dilation_h = g->dilation_h,
                                           .dilation_w = g->dilation_w, .top = g->pad_top};
     const int64_t over = (w.s - 1) * w.dilation_w / w.stride_w;
@@ -475,7 +480,8 @@ static const char *refusal_of_weight_gradient(const fc_conv2d *g, int64_t vl) {
     if (g->dilation_h > 1 || g->dilation_w > 1) return "its gradient of the weights needs dilation 1";
     if (filters * (g->c / g->groups) > MOST_WEIGHTS / (g->r * g->s))
         return "its gradient of the weights is made for few weights";
-    if (use_by_places(g, vl) <= use_by_filters(filters, vl)) return "the filters fill vectors as well as the windows do";
+    if (use_by_places(g, vl) <= use_by_filters(filters, vl))
+        return "the filters fill vectors as well as the windows do";
     return NULL;
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../base/compiler.h"
+#include "../base/convert.h"
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "blocking.h"
@@ -117,20 +118,33 @@ static void place_interleaved_windows(const plan *pl, char *memory) {
         for (int64_t q = 0; q < pl->chunks.columns; q++) *term++ = j * line + q * pl->window.stride_w * pixel;
 }
 
+/* grad_y of a chunk: one copy where nothing lies between its lines. (Read where it lies, outside the caches, the tiles
+ * took 1.2 to 1.4 times as long.) */
+static void bring_grad_y(const plan *pl, int64_t group, const fc_block *chunk, char *dst) {
+    const int64_t *stride = pl->grad_y.array.stride, p = pl->window.p, q = pl->window.q;
+    const fc_channels filters = {.c = group * pl->k, .channels = pl->k, .width = pl->k};
+    const int unbroken = pl->grad_y.array.depth == NULL && stride[3] == 1 && stride[2] == pl->k &&
+                         stride[1] == q * stride[2] && stride[0] == p * stride[1];
+    if (unbroken) {
+        const int64_t at = chunk->row * stride[1] + chunk->q * stride[2];
+        const char *src = (const char *)pl->grad_y.array.data + at * (int64_t)fc_dtype_size(pl->grad_y.array.dtype);
+        fc_copy_as(&pl->grad_y, 1, chunk->rows * chunk->columns * pl->k, src, 0, 1, dst, 0, 1);
+        return;
+    }
+    for (int64_t j = 0; j < chunk->rows; j++, dst += (size_t)(chunk->columns * pl->k) * pl->size) {
+        const int64_t row = chunk->row + j;
+        fc_read_line(&pl->grad_y, p, q, row / p, row % p, chunk->q, 1, chunk->columns, &filters, dst);
+    }
+}
+
 /* Bring in x and grad_y of a chunk; returns the windows. */
 static const char *bring_chunk(const plan *pl, int64_t group, const fc_block *chunk, char *memory, fc_packed *packed) {
     ptrdiff_t *row_at = (ptrdiff_t *)(void *)(memory + pl->offsets_at), *term = row_at + pl->chunks.rows;
     const fc_channels channels = {.c = group * pl->c, .channels = pl->c, .width = pl->c};
-    const fc_channels filters = {.c = group * pl->k, .channels = pl->k, .width = pl->k};
-    char *grad_y = memory + pl->grad_y_at;
     *packed = fc_pack_lines(&pl->window, &pl->x, chunk, &channels, memory, row_at);
     if (pl->places.interleaved) interleave_lines(pl, chunk, memory, row_at);
     else place_windows(chunk, packed->pixel, row_at, term);
-    for (int64_t j = 0; j < chunk->rows; j++, grad_y += (size_t)(chunk->columns * pl->k) * pl->size) {
-        const int64_t row = chunk->row + j;
-        fc_read_line(&pl->grad_y, pl->window.p, pl->window.q, row / pl->window.p, row % pl->window.p, chunk->q, 1,
-                     chunk->columns, &filters, grad_y);
-    }
+    bring_grad_y(pl, group, chunk, memory + pl->grad_y_at);
     return pl->places.interleaved ? memory + pl->windows_at : memory;
 }
 

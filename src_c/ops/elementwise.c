@@ -15,8 +15,7 @@
 enum {
     TASK_NUMBERS = 1 << 15, /* 128 KiB an array */
     PARTS = 64,             /* of a sum of squares; each goes over to double precision ... */
-    CHAIN = 1 << 12,        /* ... after so many numbers: 64 a lane, as far as rounding is concerned */
-    NUMBER_WORK = 8         /* multiply-adds that a number moved is worth: two threads from 75 000 numbers on */
+    CHAIN = 1 << 12         /* ... after so many numbers: 64 a lane, as far as rounding is concerned */
 };
 
 typedef struct job {
@@ -42,7 +41,7 @@ static void run_task(void *context, int64_t index, int worker) {
 static fc_status run_all(job *j) {
     const int64_t tasks = fc_ceil_div(j->count, TASK_NUMBERS);
     if (tasks == 0) return FC_OK;
-    return fc_parallel_for(tasks, fc_threads_for(tasks, NUMBER_WORK * (double)j->count), run_task, j);
+    return fc_parallel_for(tasks, fc_threads_for(tasks, FC_NUMBER_WORK * (double)j->count), run_task, j);
 }
 
 static void run_activation(const job *j, int64_t at, int64_t count) {
