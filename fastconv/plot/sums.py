@@ -57,8 +57,7 @@ def _patch(layer, x, row, column):
     stride and dilation are those of the layer, whatever they are."""
     taps, channels = layer.kernel_size[0] * layer.kernel_size[1], x.shape[-1]
     geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-    if hasattr(layer, "padding_mode"):
-        geometry["padding_mode"] = layer.padding_mode
+    geometry["padding_mode"] = layer.padding_mode
     picker = DepthwiseConv2D(layer.kernel_size, depth_multiplier=taps, bias=False, **geometry)
     pick = np.eye(taps).reshape(*layer.kernel_size, 1, taps)
     picker.parameters["weight"] = np.tile(pick, channels)
