@@ -120,7 +120,8 @@ FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset,
 }
 FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
     istore_places_f64(p, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(place)), offset, at, n < 4 ? n : 4);
-    if (n > 4) istore_places_f64(p + 4, _mm256_cvtepi32_epi64(_mm256_extracti128_si256(place, 1)), offset + 4, at, n - 4);
+    const i_f64 upper = _mm256_cvtepi32_epi64(_mm256_extracti128_si256(place, 1));
+    if (n > 4) istore_places_f64(p + 4, upper, offset + 4, at, n - 4);
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */

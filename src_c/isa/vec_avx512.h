@@ -102,7 +102,8 @@ FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset,
 }
 FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
     istore_places_f64(p, _mm512_cvtepi32_epi64(_mm512_castsi512_si256(place)), offset, at, n < 8 ? n : 8);
-    if (n > 8) istore_places_f64(p + 8, _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(place, 1)), offset + 8, at, n - 8);
+    const i_f64 upper = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(place, 1));
+    if (n > 8) istore_places_f64(p + 8, upper, offset + 8, at, n - 8);
 }
 
 /* Interleave the lower (upper) halves: a0 b0 a1 b1 ... */

@@ -8,8 +8,8 @@
  *       panels    2 vectors of filters (NR)      weights were packed panel by panel
  *         tiles     MR output pixels             the tile kernel
  *
- * Where much of the window lies in the border (small images), the pixels of a block are sorted by the taps that meet the
- * image, and tiles make the products of those alone.
+ * Where much of the window lies in the border (small images), the pixels of a block are sorted by the taps that meet
+ * the image, and tiles make the products of those alone.
  *
  * Later passes add to what earlier ones left in y (or in scratch memory, where y's filters are not adjacent). */
 #include <string.h>
@@ -118,9 +118,10 @@ static int weights_readable(const plan *pl) {
            weight->dtype == pl->dtype && (weight->stride[3] == 1 || pl->d->k == 1);
 }
 
-/* Measured on AVX-512: of 4x4 images and all of their border (6x6 outputs, 3x3, 64 channels), where 44 % of the products
- * are with pixels, x1.9; 7x7 images with a border of one, 82 %, x1.1. With few channels the calls of the tile kernel
- * would be short, and on large images there is nothing to gain. It decides the order of sums, so it knows one image. */
+/* Measured on AVX-512: of 4x4 images and all of their border (6x6 outputs, 3x3, 64 channels), where 44 % of the
+ * products are with pixels, x1.9; 7x7 images with a border of one, 82 %, x1.1. With few channels the calls of the tile
+ * kernel would be short, and on large images there is nothing to gain. It decides the order of sums, so it knows one
+ * image. */
 enum { LEAST_CHANNELS_BY_TAPS = 16, MOST_LINES_BY_TAPS = 32 };
 
 static const double MOST_SHARE_BY_TAPS = 0.88;
@@ -356,7 +357,8 @@ typedef struct scans {
 } scans;
 
 static int has_all_taps(const plan *pl, const fc_pixel_class *class) {
-    return class->rows.end - class->rows.first == pl->window.r && class->columns.end - class->columns.first == pl->window.s;
+    return class->rows.end - class->rows.first == pl->window.r &&
+           class->columns.end - class->columns.first == pl->window.s;
 }
 
 static sorted sort_pixels(const task *t, char *memory) {

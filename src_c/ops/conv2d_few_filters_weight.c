@@ -127,9 +127,8 @@ static void bring_grad_y(const plan *pl, int64_t group, const fc_block *chunk, c
                          stride[1] == q * stride[2] && stride[0] == p * stride[1];
     if (unbroken) {
         const int64_t at = chunk->row * stride[1] + chunk->q * stride[2];
-        fc_copy_as(&pl->grad_y, 1, chunk->rows * chunk->columns * pl->k,
-                   (const char *)pl->grad_y.array.data + at * (int64_t)fc_dtype_size(pl->grad_y.array.dtype), 0, 1, dst, 0,
-                   1);
+        const char *src = (const char *)pl->grad_y.array.data + at * (int64_t)fc_dtype_size(pl->grad_y.array.dtype);
+        fc_copy_as(&pl->grad_y, 1, chunk->rows * chunk->columns * pl->k, src, 0, 1, dst, 0, 1);
         return;
     }
     for (int64_t j = 0; j < chunk->rows; j++, dst += (size_t)(chunk->columns * pl->k) * pl->size) {

@@ -254,7 +254,7 @@ FC_INLINE void scatter_row(const size_t size, const job *j, const task *t, const
         }
 }
 
-/* The same where channels are adjacent and an index is an offset: one multiplication a number, x1.8 on AVX-512. */
+/* The same where channels are adjacent and an index is an offset: one multiplication a number; 6 channels x1.3. */
 FC_INLINE void scatter_adjacent(const size_t size, const job *j, const task *t, const int64_t *at, const char *y,
                                 char *x) {
     const int64_t pixel = j->grad_x->stride[2], ys = j->grad_y->stride[2] * (int64_t)size, is = j->indices_stride[2];
@@ -263,8 +263,9 @@ FC_INLINE void scatter_adjacent(const size_t size, const job *j, const task *t, 
         for (int64_t c = 0; c < t->channels; c++) {
             const uint64_t place = (uint64_t)at[c];
             if (place >= pixels) continue;
-            if (size == sizeof(float)) ((float *)(void *)x)[(int64_t)place * pixel + c] += ((const float *)(const void *)y)[c];
-            else ((double *)(void *)x)[(int64_t)place * pixel + c] += ((const double *)(const void *)y)[c];
+            const int64_t winner = (int64_t)place * pixel + c;
+            if (size == sizeof(float)) ((float *)(void *)x)[winner] += ((const float *)(const void *)y)[c];
+            else ((double *)(void *)x)[winner] += ((const double *)(const void *)y)[c];
         }
 }
 
@@ -275,7 +276,8 @@ static void scatter(void *context, int64_t index, int worker) {
     const int64_t size = j->kernels->element_size;
     char *x = (char *)j->grad_x->data + fc_at(j->grad_x->stride, t.n, 0, 0, t.c) * size;
     const int64_t *xs = j->grad_x->stride;
-    const int adjacent = xs[3] == 1 && j->grad_y->stride[3] == 1 && j->indices_stride[3] == 1 && xs[1] == j->g->w * xs[2];
+    const int flat = xs[1] == j->g->w * xs[2];
+    const int adjacent = flat && xs[3] == 1 && j->grad_y->stride[3] == 1 && j->indices_stride[3] == 1;
     zero_plane(j, &t);
     for (int64_t p = 0; p < j->g->p; p++) {
         const int64_t *at = j->indices + fc_at(j->indices_stride, t.n, p, 0, t.c);

@@ -63,7 +63,7 @@ FC_INLINE void F(max_pixel_indexed)(const fc_pool_run *run, const T *x, T *y, in
 }
 
 /* Pixels of few channels share a vector, if their results are adjacent: of pixels i, i + 1, ... as many as are left.
- * 2x2 windows of 6 channels, with indices, on AVX-512: x5 over a vector each. Returns the pixels done. */
+ * 2x2 windows of 6 channels, with indices, on AVX-512: x1.6 over a vector each. Returns the pixels done. */
 FC_INLINE int64_t F(max_together)(const fc_pool_run *run, const int pixels, int64_t i, const T *x, T *y) {
     const int n = (int)run->channels;
     if (pixels > F(VL) || pixels * run->channels > F(VL)) return i;
