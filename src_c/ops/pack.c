@@ -173,7 +173,8 @@ static void read_lines(const fc_window *w, const fc_reader *x, int64_t n, int64_
                        int64_t columns, const fc_channels *ch, char *dst) {
     const int64_t *stride = x->array.stride;
     const size_t pixel = (size_t)ch->width * element_size(x), line = (size_t)columns * pixel;
-    if (x->parts > 0 || ch->channels != ch->width || stride[3] != 1 || stride[2] != ch->channels) {
+    const int adjacent = stride[3] == 1 && stride[2] == ch->channels && x->array.depth == NULL;
+    if (x->parts > 0 || ch->channels != ch->width || !adjacent) {
         for (int64_t l = 0; l < lines; l++)
             fc_read_line(x, w->h, w->w, n, row + l, column, 1, columns, ch, dst + (size_t)l * line);
         return;
