@@ -86,4 +86,4 @@ for axis, name, answer in zip(bottom.subplots(2, 4).flat, first, np.moveaxis(sta
 bottom.suptitle(
     "The eight channels after the first layer: bright where the filter found what it looks for", fontsize=12
 )
-figure.savefig("example-cat.png", dpi=80)
+figure.savefig("example-cat.png", dpi=72)

@@ -11,7 +11,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_status:
         FC_OK, FC_NO_MEMORY, FC_INTERRUPTED, FC_BAD_SIZE, FC_BAD_STRIDE, FC_BAD_DILATION, FC_BAD_PADDING
         FC_BAD_GROUPS, FC_EMPTY_OUTPUT, FC_EMPTY_WINDOW, FC_TOO_LARGE, FC_BAD_INDEX, FC_BAD_DTYPE, FC_BAD_ALGORITHM
-        FC_BAD_PACKED, FC_BAD_OUTPUT_PADDING, FC_SHORT_KERNEL
+        FC_BAD_PACKED, FC_BAD_OUTPUT_PADDING, FC_SHORT_KERNEL, FC_BAD_ORDER
     ctypedef enum fc_dtype:
         FC_FLOAT32, FC_FLOAT64, FC_FLOAT16, FC_UINT8, FC_INT8, FC_INT16
     ctypedef enum fc_padding:
@@ -45,7 +45,9 @@ cdef extern from "fastconv.h" nogil:
         int64_t n, h, w, c, r, s, stride_h, stride_w, dilation_h, dilation_w
         int64_t pad_top, pad_bottom, pad_left, pad_right
         int ceil_mode, count_include_pad
-        int64_t divisor, p, q
+        int64_t divisor
+        int adaptive
+        int64_t p, q
     ctypedef struct fc_options:
         fc_activation activation
         fc_algorithm algorithm
@@ -78,6 +80,7 @@ cdef extern from "fastconv.h" nogil:
                                 fc_explanation *explanation)
     fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
     fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode)
+    fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g)
     fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                                 const fc_array *y, const fc_options *options)
     fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
@@ -111,6 +114,21 @@ cdef extern from "fastconv.h" nogil:
                                      const int64_t *indices_stride, const fc_array *grad_x)
     fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y)
     fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x)
+
+    ctypedef struct fc_batch_norm:
+        int64_t n, pixels, c
+        double epsilon
+        fc_activation activation
+    fc_status fc_batch_norm_train(const fc_batch_norm *g, const fc_array *x, const fc_array *weight,
+                                  const fc_array *bias, const fc_array *running_mean, const fc_array *running_var,
+                                  double momentum, const fc_array *y, double *mean, double *inverse_std)
+    fc_status fc_batch_norm_apply(const fc_batch_norm *g, const fc_array *x, const fc_array *weight,
+                                  const fc_array *bias, const double *mean, const double *inverse_std,
+                                  const fc_array *y)
+    fc_status fc_batch_norm_backward(const fc_batch_norm *g, int training, const fc_array *grad_y, const fc_array *x,
+                                     const fc_array *weight, const fc_array *bias, const double *mean,
+                                     const double *inverse_std, const fc_array *grad_x, double *grad_weight,
+                                     double *grad_bias)
 
     fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                      const void *y, void *grad_x)

@@ -15,7 +15,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from fastconv import errors, own_type
+from fastconv import borders, errors, own_type
 
 cnp.import_array()
 
@@ -29,6 +29,8 @@ include "_cython/transposed_volumes.pxi"
 include "_cython/linear.pxi"
 include "_cython/packed.pxi"
 include "_cython/pooling.pxi"
+include "_cython/adaptive.pxi"
+include "_cython/normalization.pxi"
 include "_cython/elementwise.pxi"
 include "_cython/explanation.pxi"
 include "_cython/runtime.pxi"

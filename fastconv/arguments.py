@@ -41,13 +41,19 @@ def positive_integer(value, name):
     return integer(value, name, 1)
 
 
+def integer_tuple(value, name, count, least=1):
+    """One integer for all ``count`` axes or one for each, at least ``least``, as a tuple."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != count:
+            many = {1: "a sequence of one", 2: "two"}.get(count, count)
+            raise ValueError(f"{name} must be an integer or {many}, got {value!r}")
+        return tuple(integer(item, name, least) for item in value)
+    return (integer(value, name, least),) * count
+
+
 def integer_pair(value, name):
     """One integer for both axes or two, each at least 1, as a tuple (height, width)."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"{name} must be an integer or two, got {value!r}")
-        return tuple(positive_integer(item, name) for item in value)
-    return (positive_integer(value, name),) * 2
+    return integer_tuple(value, name, 2)
 
 
 def boolean(value, name):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The texts of errors: which argument, which shapes and, where it can be guessed, the remedy.
 
-Every function returns an exception for the caller to raise. Called only when something is wrong, so
+Every function returns an exception for the caller to raise, `check_out` apart. Called only when something is wrong, so
 clarity comes before speed here.
 """
 
@@ -135,8 +135,8 @@ def unequal_rows(grad_y_shape, x_shape):
     return ValueError(f"grad_y {grad_y_shape} and x {x_shape} do not have the same number of rows")
 
 
-def wrong_bias(shape, k):
-    return ValueError(f"bias has shape {shape}, but there are {k} filters: it must have shape ({k},)")
+def wrong_bias(shape, k, name="bias"):
+    return ValueError(f"{name} has shape {shape}, but there are {k} filters: it must have shape ({k},)")
 
 
 # ---------------------------------------------------------------- out
@@ -189,6 +189,20 @@ def overlaps_itself(array):
             return True
         reach = stride * (count - 1) + reach
     return False
+
+
+def check_out(out, shape, dtype, name="out"):
+    """The checks that the kernels' own path makes of a caller's array, for results that are made in Python."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise not_an_array(name, out)
+    if out.dtype != dtype:
+        raise wrong_out_dtype(name, out.dtype, np.dtype(dtype).num)
+    if out.shape != shape:
+        raise wrong_out_shape(name, out.shape, shape)
+    if not out.flags.writeable:
+        raise read_only(name)
+    if overlaps_itself(out):
+        raise self_overlap(name)
 
 
 # ---------------------------------------------------------------- convolution
@@ -264,7 +278,7 @@ def wrong_grad_y(shape, expected):
 
 
 def empty_grad_y(shape):
-    return ValueError(f"grad_y has shape {shape}; every size but the batch must be at least 1")
+    return empty_sample("grad_y", shape)
 
 
 # ---------------------------------------------------------------- pooling
@@ -275,6 +289,10 @@ def bad_pooling(text, x_name, x_shape, layout, kernel_size, stride, padding, dil
         f"{text}: {x_name} {x_shape} ({layout}), kernel_size={_short(kernel_size)}, stride={_short(stride)}, "
         f"padding={_short(padding)}, dilation={_short(dilation)}"
     )
+
+
+def bad_adaptive_pooling(text, x_name, x_shape, layout, output_size):
+    return ValueError(f"{text}: {x_name} {x_shape} ({layout}), output_size={_short(output_size)}")
 
 
 def wrong_indices_dtype(dtype):
@@ -294,3 +312,39 @@ def unrelated_shapes(x_shape, grad_y_shape, layout):
 
 def bad_index(h, w):
     return ValueError(f"indices holds a value outside 0 .. {h * w - 1}, the pixels of a {h} x {w} image")
+
+
+# ---------------------------------------------------------------- normalisation
+
+
+def no_channels(name, shape):
+    return ValueError(f"{name} has shape {shape}, but needs at least 2 axes: images and channels")
+
+
+def empty_sample(name, shape):
+    return ValueError(f"{name} has shape {shape}; every size but the batch must be at least 1")
+
+
+def not_a_channel_vector(name, shape, channels):
+    return ValueError(f"{name} has shape {shape}, but there are {channels} channels: it must have shape ({channels},)")
+
+
+def not_a_number(name, value):
+    return TypeError(f"{name} must be a number, not {type(value).__name__}: {_short(value)}")
+
+
+def number_out_of_range(name, value, least, most=None):
+    limits = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+    return ValueError(f"{name} must be {limits} and finite, got {_short(value)}")
+
+
+def not_in_place(name):
+    return ValueError(f"{name} is updated in place: its numbers must be aligned and in this machine's byte order")
+
+
+def no_running_statistics():
+    return ValueError("running_mean and running_var are needed unless training=True")
+
+
+def one_value_per_channel(shape):
+    return ValueError(f"x {shape} has one value per channel: its variance tells nothing; training needs more")

@@ -54,19 +54,8 @@ def _as_exact_floats(x):
 
 
 def _check_out(y, out, name="out"):
-    """The checks that the kernels' own path makes of a caller's array."""
-    if out is None:
-        return
-    if not isinstance(out, np.ndarray):
-        raise errors.not_an_array(name, out)
-    if out.dtype != y.dtype:
-        raise errors.wrong_out_dtype(name, out.dtype, y.dtype.num)
-    if out.shape != y.shape:
-        raise errors.wrong_out_shape(name, out.shape, y.shape)
-    if not out.flags.writeable:
-        raise errors.read_only(name)
-    if errors.overlaps_itself(out):
-        raise errors.self_overlap(name)
+    if out is not None:
+        errors.check_out(out, y.shape, y.dtype, name)
 
 
 def _deliver(y, out, name="out"):

@@ -8,10 +8,11 @@ import warnings
 import numpy as np
 
 from fastconv import callbacks as callback_library
-from fastconv import losses, metrics, optimizers
-from fastconv.arguments import number, positive_integer
+from fastconv import checkpoint, losses, metrics, optimizers
+from fastconv.arguments import integer, number, positive_integer
 from fastconv.batches import ArrayBatches
 from fastconv.layers.workspace import Workspace
+from fastconv.progress import Means, Progress
 
 
 class Trainable:
@@ -22,6 +23,7 @@ class Trainable:
         self.metrics = []
         self.stop_training = False
         self._rng = rng  # draws the order of the batches
+        self._progress = None  # of the last training, for a checkpoint
         self._workspace = Workspace()
 
     def compile(self, optimizer, loss, metrics=None):
@@ -34,6 +36,7 @@ class Trainable:
         optimizer, loss = optimizers.get(optimizer), losses.get(loss)
         self.metrics = metric_names(metrics)
         self.optimizer, self.loss = optimizer, loss
+        self._progress = None
         optimizer.reset()
         softmaxes = sum(is_softmax(layer) for layer in self.layers)
         if isinstance(loss, losses.CrossEntropy) and softmaxes > 1:
@@ -56,6 +59,8 @@ class Trainable:
         validation_split=0.0,
         validation_data=None,
         shuffle=True,
+        initial_epoch=0,
+        resume=None,
     ):
         """Train, and return the History: figure to list of values, one per epoch.
 
@@ -65,11 +70,14 @@ class Trainable:
         ``verbose``: 0 silent, 1 a progress bar (where tqdm is installed) and a line per epoch, 2
         the lines alone. ``callbacks``: objects of ``fastconv.callbacks.Callback``.
 
+        ``epochs`` counts from the first, also where the training begins later: at ``initial_epoch``, or where it stood
+        when ``resume``, the file of a checkpoint, was written; see ``save_checkpoint``.
+
         The figures of an epoch are means over its batches, taken while the parameters change. A
         loss that is not finite ends the training with a RuntimeWarning.
         """
         self._require_compiled()
-        epochs = positive_integer(epochs, "epochs")
+        epochs, initial_epoch = positive_integer(epochs, "epochs"), integer(initial_epoch, "initial_epoch", 0)
         if y is not None:
             x, y = self._checked_data(x, y)
             x, y, validation_data = split_off(x, y, validation_split, validation_data)
@@ -84,8 +92,34 @@ class Trainable:
             self,
             {"epochs": epochs, "steps": len(x) if hasattr(x, "__len__") else None},
         )
-        self._fit(x, epochs, validation_data, batch_size, everyone)
+        self.build()
+        self._progress = Progress(initial_epoch, x, everyone)
+        self._fit(epochs, validation_data, batch_size, resume)
         return history
+
+    def save_checkpoint(self, path):
+        """Write all that training needs to go on: parameters, the optimiser's state, the states of all generators
+        (order of batches, dropout, augmentation) and of callbacks, the epoch and the batch within it. The file is a
+        ``.npz`` without pickle, replaced in one step or not at all. Call it between updates, from a callback that comes
+        last or when ``fit`` has returned; ``callbacks.BackupAndRestore`` does it regularly.
+
+        ``fit(..., resume=path)`` on a model made and compiled in the same way, with the same data, callbacks and
+        arguments, gives the bits of a training that was never interrupted. Random batches of one's own must draw from
+        a NumPy Generator (PCG64) in their attribute ``rng``.
+        """
+        self._require_compiled()
+        checkpoint.save(self, path)
+
+    def load_checkpoint(self, path):
+        """Take over what ``save_checkpoint`` wrote, for ``train_step`` or, as callbacks do, at the beginning of a
+        training; returns the number of finished epochs. ValueError where the file is damaged or was written by another
+        model, optimiser, loss, or for other callbacks; nothing has changed then."""
+        self._require_compiled()
+        return checkpoint.load(self, path)
+
+    def __getstate__(self):
+        """A copy begins a training of its own."""
+        return {**vars(self), "_progress": None}
 
     def evaluate(self, x, y, batch_size=32, verbose=0, return_dict=False):
         """The loss over x, y as a float; with metrics [loss, metric, ...], or a dict by name.
@@ -112,28 +146,46 @@ class Trainable:
             result[batch] = self._forward(self._input(x[batch]), training=False)
         return result
 
-    def _fit(self, batches, epochs, validation_data, batch_size, everyone):
+    def _fit(self, epochs, validation_data, batch_size, resume):
+        progress = self._progress
+        everyone = progress.callbacks
         self.stop_training = False
         everyone.call("on_train_begin")
         try:
-            for epoch in range(epochs):
+            if resume is not None:
+                self.load_checkpoint(resume)
+            while progress.epoch < epochs and not self.stop_training:
+                epoch = progress.epoch
                 everyone.call("on_epoch_begin", epoch)
-                figures = self._epoch(batches, everyone)
+                whole = self._epoch(progress)
+                figures = progress.means.values()
                 if validation_data is not None:
-                    validation = self._evaluate(*validation_data, batch_size)
-                    figures.update((f"val_{name}", value) for name, value in validation.items())
+                    figures.update(self._validate(validation_data, batch_size, everyone))
+                if whole:
+                    progress.end_epoch()
                 everyone.call("on_epoch_end", epoch, figures)
-                if self.stop_training:
-                    break
         finally:
             everyone.call("on_train_end")
+            progress.close()
 
-    def _epoch(self, batches, everyone):
-        means = Means()
-        for step, (x, y) in enumerate(batches):
+    def _validate(self, data, batch_size, everyone):
+        everyone.call("on_test_begin")
+        try:
+            figures = self._evaluate(*data, batch_size)
+        finally:
+            everyone.call("on_test_end")
+        return {f"val_{name}": value for name, value in figures.items()}
+
+    def _epoch(self, progress):
+        """Train on the batches of the epoch that are still to come. Returns whether that was the whole epoch."""
+        progress.begin_epoch()
+        for step, (x, y) in enumerate(progress.batches):
+            if step < progress.step:  # before the interruption
+                continue
             loss, predictions = self._train_step(x, y)
-            means.add(len(x), self._figures(loss, predictions, y))
-            everyone.call("on_train_batch_end", step, means.values())
+            progress.means.add(len(x), self._figures(loss, predictions, y))
+            progress.step = step + 1
+            progress.callbacks.call("on_train_batch_end", step, progress.means.values())
             if not math.isfinite(loss):
                 warnings.warn(
                     f"the loss became {loss}: training stopped with the parameters before it; "
@@ -143,10 +195,10 @@ class Trainable:
                 )
                 self.stop_training = True
             if self.stop_training:
-                break
-        if not means.count:
+                return progress.step == progress.steps
+        if not progress.means.count:
             raise ValueError("there is nothing to train on: no batch, or only empty ones")
-        return means.values()
+        return True
 
     def _train_step(self, x, y):
         """Loss, and predictions in a buffer that the next step overwrites."""
@@ -209,21 +261,6 @@ class Trainable:
         self._check_input(x)
         self.loss.check_targets(y, (len(y), *self.output_shape))
         return x, y
-
-
-class Means:
-    """Running means of figures, weighted by the number of images."""
-
-    def __init__(self):
-        self.count, self._sums = 0, {}
-
-    def add(self, count, figures):
-        self.count += count
-        for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + count * value
-
-    def values(self):
-        return {name: total / self.count for name, total in self._sums.items()}
 
 
 def split_off(x, y, share, validation_data):

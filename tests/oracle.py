@@ -367,3 +367,47 @@ def avg_pool2d_backward(
         share = grad_y[:, p, q] / accumulate(divisor)
         grad_x[np.ix_(range(len(grad_x)), rows, columns)] += share[:, None, None]
     return from_nhwc(grad_x, layout)
+
+
+# ---- normalisation -----------------------------------------------------------
+
+
+def channels_last(array, layout):
+    """(N, ..., C) from (N, C, ...), any number of axes between."""
+    return np.moveaxis(array, 1, -1) if layout == "NCHW" else array
+
+
+def channels_back(array, layout):
+    return np.moveaxis(array, -1, 1) if layout == "NCHW" else array
+
+
+def normalized(x, mean, variance, weight, bias, epsilon):
+    return (x - mean) / np.sqrt(variance + epsilon) * weight + bias
+
+
+def batch_statistics(x, layout="NHWC", accumulate=np.float64):
+    """Mean and biased variance of each channel, from the definition."""
+    x = channels_last(x, layout).astype(accumulate)
+    x = x.reshape(-1, x.shape[-1])
+    mean = x.sum(axis=0) / len(x)
+    return mean, ((x - mean) ** 2).sum(axis=0) / len(x)
+
+
+def batch_norm(x, weight, bias, mean, variance, epsilon=1e-5, layout="NHWC", accumulate=np.float64):
+    x = channels_last(x, layout).astype(accumulate)
+    return channels_back(normalized(x, mean, variance, weight, bias, epsilon), layout)
+
+
+def batch_norm_backward(grad_y, x, weight, mean, variance, epsilon=1e-5, *, training=True, layout="NHWC"):
+    """The chain rule: y depends on x directly, and in training through mean and variance of the channel."""
+    grad_y, x = (channels_last(a, layout).astype(np.float64) for a in (grad_y, x))
+    axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+    deviation, std = x - mean, np.sqrt(variance + epsilon)
+    grad_weight, grad_bias = (grad_y * deviation / std).sum(axis=axes), grad_y.sum(axis=axes)
+    grad_normal = grad_y * weight
+    grad_x = grad_normal / std
+    if training:
+        grad_variance = (grad_normal * deviation).sum(axis=axes) * -0.5 / std**3
+        grad_mean = -grad_normal.sum(axis=axes) / std
+        grad_x = grad_x + grad_variance * 2 * deviation / count + grad_mean / count
+    return channels_back(grad_x, layout), grad_weight, grad_bias

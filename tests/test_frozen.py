@@ -32,6 +32,28 @@ def test_the_same_bits(layout, dtype, precision):
         assert same_bits(model.predict(x), before[0])
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_the_same_bits_of_other_convolutions(layout):
+    """Images that grow, borders that are no zeros, sequences."""
+    stacks = {
+        (6, 5, 4): [
+            layers.Conv2DTranspose(40, 4, 2, 1, "relu"),
+            layers.Conv2D(33, 3, padding=1, stride=2, padding_mode="reflect"),
+            layers.SeparableConv2D(3, 3),
+        ],
+        (30, 4): [layers.Conv1D(40, 3, 2, "causal"), layers.Conv1DTranspose(5, 3, 2, "same")],
+    }
+    for shape, stack in stacks.items():
+        shape = shape if layout == "NHWC" else (shape[-1], *shape[:-1])
+        model = models.Sequential(stack, input_shape=shape, layout=layout, seed=3)
+        x = np.random.default_rng(4).normal(size=(3, *shape)).astype(np.float32)
+        before = model.predict(x)
+        with model.frozen():
+            assert any(layer.packed is not None and layer.packed.isa for layer in model.layers)
+            assert same_bits(model.predict(x), before)
+            assert same_bits(model.predict(x[1:2]), before[1:2])
+
+
 def test_layers_keep_packed_weights():
     model = small_model()
     with model.frozen():
@@ -144,3 +166,75 @@ def test_copies_are_not_frozen(again, tmp_path):
 def test_a_model_without_a_shape_says_so():
     with pytest.raises(ValueError, match="input shape"), models.Sequential([layers.Dense(3)]).frozen():
         pass
+
+
+# ---- batch normalisation ------------------------------------------------------
+
+
+def normalized_model(layout, dtype):
+    """Batch normalisation behind every kind of layer that it can be folded into, and where it cannot be."""
+    stack = [
+        layers.BatchNormalization(),  # nothing before it
+        layers.Conv2D(8, 3, bias=False),
+        layers.BatchNormalization(activation="relu"),
+        layers.DepthwiseConv2D(3),
+        layers.BatchNormalization(epsilon=0.01, activation="leaky_relu"),
+        layers.Residual([layers.Conv2D(8, 1, groups=2), layers.BatchNormalization()], activation="relu"),
+        layers.BatchNormalization(),  # behind a container
+        layers.Conv2D(4, 1, activation="tanh"),
+        layers.BatchNormalization(),  # behind an activation
+        layers.Flatten(),
+        layers.Dense(7),
+        layers.BatchNormalization(),
+        layers.Dense(3),
+    ]
+    shape = (9, 8, 3) if layout == "NHWC" else (3, 9, 8)
+    model = models.Sequential(stack, input_shape=shape, layout=layout, seed=0, dtype=dtype)
+    rng = np.random.default_rng(4)
+    for name, array in model.parameters.items():
+        array[...] = rng.uniform(0.5, 2, array.shape) if name.endswith("var") else rng.normal(0, 0.5, array.shape)
+    return model, rng.normal(size=(5, *shape)).astype(dtype)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batch_normalisation_is_folded(layout, dtype):
+    model, x = normalized_model(layout, dtype)
+    expected, shown = model.predict(x), {name: array.copy() for name, array in model.parameters.items()}
+    with model.frozen():
+        folded = [leaf.name for leaf in model.leaves() if leaf.layer.folded is True]
+        assert folded == [
+            "batch_normalization_1",
+            "batch_normalization_2",
+            "residual/batch_normalization",
+            "batch_normalization_5",
+        ]
+        assert all(same_bits(array, shown[name]) for name, array in model.parameters.items())
+        result = model.predict(x)
+    assert abs(result - expected).max() <= (1e-6 if dtype == np.float32 else 1e-14) * abs(expected).max()
+    assert same_bits(model.predict(x), expected) and not any(leaf.layer.folded for leaf in model.leaves())
+
+
+def test_a_dense_layer_on_pixels_of_nchw_keeps_its_normalisation():
+    stack = [layers.Dense(4), layers.BatchNormalization()]
+    model = models.Sequential(stack, input_shape=(4, 5, 6), layout="NCHW", seed=0)
+    model.parameters["batch_normalization/weight"][...] = range(4)
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 6)).astype(np.float32)
+    expected = model.predict(x)
+    with model.frozen():
+        assert same_bits(model.predict(x), expected)
+
+
+@pytest.mark.parametrize("parts", ["all", "none"])
+def test_fold_batch_norm(parts):
+    rng = np.random.default_rng(0)
+    weight, x = rng.normal(size=(3, 3, 2, 5)), rng.normal(size=(2, 8, 8, 2))
+    bias, gamma, beta = rng.normal(size=(3, 5)) if parts == "all" else (None,) * 3
+    mean, variance = rng.normal(size=5), rng.uniform(0.5, 2, 5)
+    expected = fc.batch_norm(fc.conv2d(x, weight, bias), gamma, beta, mean, variance, epsilon=0.1)
+    folded = fc.fold_batch_norm(weight, bias, gamma, beta, mean, variance, epsilon=0.1)
+    np.testing.assert_allclose(fc.conv2d(x, *folded), expected, rtol=1e-12, atol=1e-12)
+    first, _ = fc.fold_batch_norm(weight.transpose(3, 2, 0, 1), bias, gamma, beta, mean, variance, epsilon=0.1, axis=0)
+    assert np.array_equal(first.transpose(2, 3, 1, 0), folded[0])
+    with pytest.raises(ValueError, match="running_mean has shape"):
+        fc.fold_batch_norm(weight, None, None, None, mean[:3], variance)

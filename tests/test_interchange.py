@@ -87,6 +87,45 @@ def torch_lenet5(nn):
     )
 
 
+def torch_resnet18(torch):
+    """torchvision's network, with its names."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, channels, width, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+            self.bn1 = nn.BatchNorm2d(width)
+            self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(width)
+            if stride > 1:
+                conv = nn.Conv2d(channels, width, 1, stride, bias=False)
+                self.downsample = nn.Sequential(conv, nn.BatchNorm2d(width))
+
+        def forward(self, x):
+            y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+            return torch.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
+
+    class ResNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+            self.bn1 = nn.BatchNorm2d(64)
+            self.layer1 = nn.Sequential(Block(64, 64, 1), Block(64, 64, 1))
+            self.layer2 = nn.Sequential(Block(64, 128, 2), Block(128, 128, 1))
+            self.layer3 = nn.Sequential(Block(128, 256, 2), Block(256, 256, 1))
+            self.layer4 = nn.Sequential(Block(256, 512, 2), Block(512, 512, 1))
+            self.fc = nn.Linear(512, 1000)
+
+        def forward(self, x):
+            x = nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+            for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+                x = stage(x)
+            return self.fc(x.mean((2, 3)))
+
+    return ResNet()
+
+
 def test_lenet5_with_the_weights_of_pytorch(layout):
     torch = pytest.importorskip("torch")
     torch.manual_seed(1)
@@ -94,6 +133,25 @@ def test_lenet5_with_the_weights_of_pytorch(layout):
     interchange.from_torch(model, module.state_dict())
     x = images((32, 32, 1), 4)
     np.testing.assert_allclose(model.predict(in_layout(x, layout)), outputs(torch, module, x), rtol=1e-5, atol=1e-5)
+
+
+def test_resnet18_with_the_weights_of_pytorch():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(2)
+    module, model = torch_resnet18(torch), models.resnet18((64, 64, 3))
+    with torch.no_grad():
+        module.train()(torch.randn(8, 3, 64, 64))  # running statistics of some images
+    module.eval()
+    names = interchange.names_in_order(model, module.state_dict())
+    assert names["residual_2/conv2d_2"] == "layer2.0.downsample.0" and names["dense"] == "fc"
+    interchange.from_torch(model, module.state_dict())
+    x = images((64, 64, 3), 2)
+    expected = outputs(torch, module, x)
+    assert abs(model.predict(x) - expected).max() <= 1e-5 * abs(expected).max()
+    back = interchange.to_torch(model, names)
+    state = module.state_dict()
+    assert back.keys() == {name for name in state if "num_batches" not in name}
+    assert all(np.array_equal(array, state[name].numpy()) for name, array in back.items())
 
 
 # ---- Keras, whose axes are those of NHWC

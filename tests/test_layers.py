@@ -11,6 +11,8 @@ from fastconv.layers import activation
 from fastconv.layers.workspace import Workspace
 
 IMAGE = (5, 6, 4)  # height, width, channels
+SEQUENCE = (9, 4)  # places, channels
+VOLUME = (3, 4, 5, 2)  # depth, height, width, channels
 VECTOR = (7,)
 
 # name -> (constructor of the layer for a layout, shape of one input in NHWC)
@@ -29,6 +31,28 @@ CASES = {
         lambda **kw: layers.DepthwiseConv2D(3, padding=1, depth_multiplier=2, activation="relu", **kw),
         IMAGE,
     ),
+    "conv_reflect": (
+        lambda **kw: layers.Conv2D(3, 3, (2, 1), ((2, 1), (0, 3)), activation="relu", padding_mode="reflect", **kw),
+        IMAGE,
+    ),
+    "depthwise_wrap": (lambda **kw: layers.DepthwiseConv2D(3, padding="same", padding_mode="wrap", **kw), IMAGE),
+    "conv1d": (lambda **kw: layers.Conv1D(3, 3, 2, "same", activation="tanh", **kw), SEQUENCE),
+    "conv1d_causal": (lambda **kw: layers.Conv1D(4, 2, padding="causal", dilation=2, groups=2, **kw), SEQUENCE),
+    "conv1d_edge": (lambda **kw: layers.Conv1D(3, 3, padding=((2, 1),), padding_mode="edge", **kw), SEQUENCE),
+    "transposed": (lambda **kw: layers.Conv2DTranspose(3, 4, 2, 1, "relu", **kw), IMAGE),
+    "transposed_geometry": (
+        lambda **kw: layers.Conv2DTranspose(
+            6, (3, 2), (2, 1), ((1, 0), (1, 2)), dilation=(1, 2), groups=2, output_padding=(1, 0), **kw
+        ),
+        IMAGE,
+    ),
+    "transposed_same_no_bias": (lambda **kw: layers.Conv2DTranspose(3, 3, 2, "same", bias=False, **kw), IMAGE),
+    "transposed_1d": (lambda **kw: layers.Conv1DTranspose(3, 3, 2, 1, "tanh", output_padding=1, **kw), SEQUENCE),
+    "separable": (lambda **kw: layers.SeparableConv2D(3, 3, 2, "same", 2, "sigmoid", **kw), IMAGE),
+    "separable_no_bias": (lambda **kw: layers.SeparableConv2D(5, (2, 3), bias=False, **kw), IMAGE),
+    "zero_padding": (lambda **kw: layers.ZeroPadding2D(((1, 2), (0, 3)), **kw), IMAGE),
+    "upsampling": (lambda **kw: layers.UpSampling2D((2, 3), **kw), IMAGE),
+    "upsampling_bilinear": (lambda **kw: layers.UpSampling2D((3, 2), "bilinear", **kw), IMAGE),
     "max_pooling": (lambda **kw: layers.MaxPooling2D(2, **kw), IMAGE),
     "max_pooling_overlap": (
         lambda **kw: layers.MaxPooling2D(3, 2, 1, ceil_mode=True, **kw),
@@ -41,6 +65,29 @@ CASES = {
         IMAGE,
     ),
     "global_average": (lambda **kw: layers.GlobalAveragePooling2D(**kw), IMAGE),
+    "conv3d": (lambda **kw: layers.Conv3D(3, (2, 3, 2), padding=1, activation="relu", **kw), VOLUME),
+    "conv3d_geometry": (
+        lambda **kw: layers.Conv3D(2, 2, (2, 1, 2), "same", bias=False, dilation=(1, 2, 1), groups=2, **kw),
+        VOLUME,
+    ),
+    "transposed_3d": (
+        lambda **kw: layers.Conv3DTranspose(2, (2, 1, 3), (2, 1, 2), groups=2, output_padding=(1, 0, 0), **kw),
+        (2, 2, 3, 4),
+    ),
+    "max_pooling_1d": (lambda **kw: layers.MaxPooling1D(3, 2, 1, **kw), SEQUENCE),
+    "max_pooling_3d": (lambda **kw: layers.MaxPooling3D(2, (1, 2, 2), "same", **kw), VOLUME),
+    "average_pooling_1d": (lambda **kw: layers.AveragePooling1D(2, **kw), SEQUENCE),
+    "average_pooling_3d": (lambda **kw: layers.AveragePooling3D((2, 3, 2), 1, (1, 0, 0), **kw), VOLUME),
+    "global_average_1d": (lambda **kw: layers.GlobalAveragePooling1D(**kw), SEQUENCE),
+    "global_average_3d": (lambda **kw: layers.GlobalAveragePooling3D(**kw), VOLUME),
+    "global_max": (lambda **kw: layers.GlobalMaxPooling2D(**kw), IMAGE),
+    "global_max_1d": (lambda **kw: layers.GlobalMaxPooling1D(**kw), SEQUENCE),
+    "global_max_3d": (lambda **kw: layers.GlobalMaxPooling3D(**kw), VOLUME),
+    "adaptive_average": (lambda **kw: layers.AdaptiveAveragePooling2D((3, None), **kw), IMAGE),
+    "adaptive_max": (lambda **kw: layers.AdaptiveMaxPooling2D((3, 4), **kw), IMAGE),
+    "batch_norm": (lambda **kw: layers.BatchNormalization(**kw), IMAGE),
+    "batch_norm_relu": (lambda **kw: layers.BatchNormalization(activation="relu", **kw), IMAGE),
+    "batch_norm_sequence": (lambda **kw: layers.BatchNormalization(0.3, 0.01, **kw), (3, 4)),
     "flatten": (lambda **kw: layers.Flatten(**kw), IMAGE),
     "dense": (lambda **kw: layers.Dense(5, **kw), VECTOR),
     "dense_no_bias_relu": (lambda **kw: layers.Dense(5, "relu", bias=False, **kw), VECTOR),
@@ -90,8 +137,8 @@ CASES = {
 def make(case, layout="NHWC", dtype=np.float64, batch=2):
     """The layer of a case with its parameters, and an input."""
     constructor, shape = CASES[case]
-    if len(shape) == 3 and layout == "NCHW":
-        shape = (shape[2], *shape[:2])
+    if (len(shape) >= 3 or shape is SEQUENCE) and layout == "NCHW":
+        shape = (shape[-1], *shape[:-1])
     layer = constructor(layout=layout)
     layer.name = case
     rng = np.random.default_rng(7)
@@ -110,9 +157,10 @@ def test_gradients_are_those_of_central_differences(case, layout):
     grad_x = layer.backward(grad_y)
 
     def loss():
-        return float(np.sum(layer.forward(x) * r))
+        return float(np.sum(layer.forward(x, training=differs) * r))
 
-    assert np.array_equal(y, layer.forward(x)), "training changes the result"
+    differs = bool(layer.states)  # such a layer computes something else while it trains
+    assert np.array_equal(y, layer.forward(x, training=differs)), "training changes the result"
     assert np.array_equal(grad_y, r), "backward wrote into its argument"
     assert_close(grad_x, central_differences(loss, x), "gradient of x")
     assert layer.gradients.keys() == layer.parameters.keys()
@@ -168,7 +216,20 @@ def test_a_gradient_that_is_held_is_not_overwritten(case, layout):
         assert np.all(grad_y == 1) or not first
 
 
-@pytest.mark.parametrize("case", ["conv", "depthwise", "dense", "residual", "residual_shortcut", "concatenate"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "conv",
+        "depthwise",
+        "dense",
+        "residual",
+        "residual_shortcut",
+        "concatenate",
+        "conv_reflect",
+        "transposed",
+        "separable",
+    ],
+)
 def test_the_gradient_of_the_input_can_be_left_out(case):
     layer, x = make(case)
     y = layer.forward(x, training=True)
@@ -332,6 +393,45 @@ def test_keras_spellings():
     assert layers.AveragePooling2D(pool_size=3).stride == (3, 3)
     assert layers.Dense(4, use_bias=False).bias is False
     assert layers.Conv2D(4, 3, activation="linear").activation is None
+    assert layers.Conv1D(4, kernel_size=3, strides=2, dilation_rate=(1,)).stride == (2,)
+    larger = layers.Conv2DTranspose(4, 3, strides=2, padding="same", use_bias=False, output_padding=None)
+    assert (larger.stride, larger.bias, larger.output_padding) == ((2, 2), False, (0, 0))
+    assert layers.SeparableConv2D(4, 3, strides=2, depth_multiplier=2, use_bias=False).bias is False
+
+
+def test_parameters_are_as_many_as_keras_counts():
+    for layer, shape, count in (
+        (layers.Conv2DTranspose(16, 4, strides=2, padding="same"), (8, 8, 32), 4 * 4 * 32 * 16 + 16),
+        (layers.SeparableConv2D(64, 3, depth_multiplier=2), (8, 8, 32), 3 * 3 * 32 * 2 + 32 * 2 * 64 + 64),
+        (layers.Conv1D(20, 5), (100, 8), 5 * 8 * 20 + 20),
+        (layers.ZeroPadding2D(2), (8, 8, 3), 0),
+    ):
+        assert sum(np.prod(of) for of in layer.parameter_shapes(shape).values()) == count
+    shapes = layers.SeparableConv2D(64, 3).parameter_shapes((8, 8, 32))
+    assert list(shapes) == ["depthwise_kernel", "pointwise_kernel", "bias"]
+    assert layers.Conv2DTranspose(16, 4).parameter_shapes((8, 8, 32))["weight"] == (4, 4, 16, 32)
+
+
+def test_larger_images():
+    x = np.float32([[1, 2], [5, 8]]).reshape(1, 2, 2, 1)
+    nearest = layers.UpSampling2D(2).forward(x)[0, ..., 0]
+    np.testing.assert_array_equal(nearest, [[1, 1, 2, 2], [1, 1, 2, 2], [5, 5, 8, 8], [5, 5, 8, 8]])
+    lines = layers.UpSampling2D((1, 2), "bilinear").forward(x)[0, ..., 0]
+    np.testing.assert_allclose(lines, [[1, 1.25, 1.75, 2], [5, 5.75, 7.25, 8]])
+    one = layers.UpSampling2D(3, "bilinear").forward(x[:, :1, :1])
+    np.testing.assert_array_equal(one, np.ones((1, 3, 3, 1)))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 1), (4, 5)])
+@pytest.mark.parametrize("name", ["nearest", "bilinear"])
+def test_larger_images_are_those_of_pytorch(size, name):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3))
+    lines = {"align_corners": False} if name == "bilinear" else {}
+    tensor = torch.tensor(x.transpose(0, 3, 1, 2).copy())
+    theirs = torch.nn.functional.interpolate(tensor, scale_factor=size, mode=name, **lines)
+    ours = layers.UpSampling2D(size, name).forward(x)
+    np.testing.assert_allclose(ours, theirs.numpy().transpose(0, 2, 3, 1), rtol=1e-12, atol=1e-12)
 
 
 WRONG_ARGUMENTS = {
@@ -359,6 +459,21 @@ WRONG_ARGUMENTS = {
     "flat image": (lambda: layers.Conv2D(4, 3).output_shape((28, 28)), ValueError, "28"),
     "small image": (lambda: layers.Conv2D(4, 3).output_shape((2, 2, 1)), ValueError, "2"),
     "groups": (lambda: layers.Conv2D(4, 3, groups=3).output_shape((5, 5, 3)), ValueError, "groups"),
+    "padding mode": (lambda: layers.Conv2D(4, 3, padding_mode="zeros"), ValueError, "constant"),
+    "two strides for a sequence": (lambda: layers.Conv1D(4, 3, (1, 1)), ValueError, "stride"),
+    "images for sequences": (lambda: layers.Conv1D(4, 3).output_shape((9, 9, 3)), ValueError, "sequences .W, C."),
+    "causal image": (lambda: layers.Conv2D(4, 3, padding="causal").output_shape((9, 9, 3)), ValueError, "causal"),
+    "output padding": (
+        lambda: layers.Conv2DTranspose(4, 3, output_padding=1).output_shape((9, 9, 3)),
+        ValueError,
+        "output_padding",
+    ),
+    "negative output padding": (lambda: layers.Conv2DTranspose(4, 3, output_padding=-1), ValueError, "output_padding"),
+    "zeros": (lambda: layers.ZeroPadding2D((1, 2, 3)), ValueError, "padding"),
+    "fewer than no zeros": (lambda: layers.ZeroPadding2D(-1), ValueError, "padding"),
+    "interpolation": (lambda: layers.UpSampling2D(2, "cubic"), ValueError, "bilinear"),
+    "times": (lambda: layers.UpSampling2D(0), ValueError, "size"),
+    "multiplier": (lambda: layers.SeparableConv2D(4, 3, depth_multiplier=0), ValueError, "depth_multiplier"),
     "padding": (
         lambda: layers.Conv2D(4, 3, padding="sam").output_shape((5, 5, 3)),
         ValueError,

@@ -44,7 +44,7 @@ def test_signatures():
     empty = inspect.Parameter.empty
     geometry = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "layout": "NHWC"}
     forward = {"x": empty, "weight": empty, "bias": None} | geometry | {"activation": None}
-    forward |= {"precision": None, "algorithm": "auto", "out": None}
+    forward |= {"precision": None, "algorithm": "auto", "out": None, "padding_mode": "constant"}
     assert parameters(fc.conv2d) == forward
     for name, first in (
         ("conv2d_backward_input", ["grad_y", "weight", "x_shape"]),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Weights packed once for many calls: the same bits as with the array, whatever the array becomes later; calls for
-which they were not packed are refused. (The block itself, to the byte: src_c/tests/test_ops.c.)"""
+which they were not packed are refused. (The block itself, to the byte: src_c/tests/test_packed.c.)"""
 
 import copy
 import pickle

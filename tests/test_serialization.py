@@ -77,20 +77,57 @@ EVERY_LAYER = {
         layers.Concatenate([layers.ReLU(), [], [layers.Residual([layers.Dropout(0.2)]), layers.Conv2D(2, 1)]]),
         layers.Concatenate([[], []], axis=-3),
     ],
+    "larger": [
+        layers.ZeroPadding2D(((1, 0), (2, 3))),
+        layers.Conv2D(4, 3, padding="same", padding_mode="reflect"),
+        layers.Conv2DTranspose(6, (3, 4), (2, 1), 1, "relu", output_padding=(1, 0), groups=2),
+        layers.SeparableConv2D(5, 3, 2, "same", 2, "tanh", dilation=1),
+        layers.UpSampling2D((1, 2)),
+        layers.UpSampling2D(2, "bilinear"),
+    ],
+    "sequence": [
+        layers.Conv1D(4, 3, 2, "causal", dilation=(2,), groups=2),
+        layers.Conv1D(3, (2,), padding=((1, 0),), padding_mode="wrap", bias=False),
+        layers.Conv1DTranspose(2, 3, 2, "same"),
+        layers.MaxPooling1D(3, 2, ((1, 0),), dilation=(1,)),
+        layers.AveragePooling1D(2, 1, ceil_mode=True),
+        layers.GlobalMaxPooling1D(),
+    ],
+    "short sequence": [layers.GlobalAveragePooling1D()],
+    "volume": [
+        layers.Conv3D(4, (3, 2, 1), 1, ((1, 0), (1, 1), (0, 2)), "relu", dilation=(1, 2, 1)),
+        layers.Conv3DTranspose(6, 3, (2, 1, 1), 1, groups=2, output_padding=(1, 0, 0)),
+        layers.MaxPooling3D((2, 1, 2), padding="same"),
+        layers.AveragePooling3D(2, 1, divisor_override=5),
+        layers.GlobalMaxPooling3D(),
+    ],
+    "small volume": [layers.GlobalAveragePooling3D()],
+    "any size": [
+        layers.AdaptiveAveragePooling2D((None, 7)),
+        layers.AdaptiveMaxPooling2D(4),
+        layers.GlobalMaxPooling2D(),
+    ],
+    "normalized": [layers.BatchNormalization(0.2, 0.01, "relu")],
+    "integers": [layers.Embedding(9, 4), layers.Flatten()],
 }
+VOLUME = (4, 5, 6, 2)
+SHAPES = {"sequence": (20, 4), "short sequence": (7, 4), "volume": VOLUME, "small volume": VOLUME}  # others: images
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_every_layer_comes_back(tmp_path, layout, dtype):
-    shape = (9, 8, 3) if layout == "NHWC" else (3, 9, 8)
-    for stack in EVERY_LAYER.values():
+    for name, stack in EVERY_LAYER.items():
+        shape = SHAPES.get(name, (9, 8, 3))
+        shape = shape if layout == "NHWC" else (shape[-1], *shape[:-1])
         fresh = copy.deepcopy(stack)
         model = models.Sequential(fresh, input_shape=shape, layout=layout, seed=1, dtype=dtype)
         model.save(tmp_path / "model.npz")
         loaded = models.load(str(tmp_path / "model.npz"))
         assert_same(model, loaded)
         x = np.random.default_rng(0).normal(size=(2, *shape))
+        if stack[0].integer_input:
+            x = abs(x).astype(np.int64)
         assert np.array_equal(model.predict(x), loaded.predict(x))
     kinds = {type(layer) for stack in EVERY_LAYER.values() for layer in stack}
     assert kinds == set(layers.BUILT_IN), "a layer is missing from this test"

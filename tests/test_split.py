@@ -12,9 +12,11 @@ import numpy as np
 import oracle
 import problems
 import pytest
-from compare import same_bits
+from compare import poisoned, same_bits
+from guard import AVAILABLE, guarded
 
 import fastconv as fc
+from fastconv import datasets, layers, models, optimizers
 
 pytestmark = pytest.mark.skipif("amx" not in fc.isas(), reason="no matrix unit")
 
@@ -213,3 +215,39 @@ fc.show_config()
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "amx (the operating system refuses it to this process)" in run.stdout
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="needs mprotect")
+@pytest.mark.parametrize("side", ["start", "end"])
+@pytest.mark.parametrize("precision", PARTS)
+@pytest.mark.parametrize(
+    "text", ["n2 c70 h14 k81 r3x3 p1", "c65 h14 w15 k127 r3x3 p1", "n2 c257 h13 k129 r1x1", "c97 h27 k98 r3x3 s2 p1"]
+)
+def test_nothing_beyond_arrays(text, precision, side, layout):
+    """Odd numbers of channels and filters, between pages that nobody may touch."""
+    problem = problems.parse(text)
+    data, how = problems.random_conv_data(problem, np.float32, layout), problem.geometry | {"layout": layout}
+    inside = problems.ConvData(*(guarded(array, side) for array in (data.x, data.weight, data.bias, data.grad_y)))
+    for operation, like in zip(OPERATIONS, (data.grad_y, data.x, data.weight), strict=True):
+        assert algorithm_of(operation, data, how, precision=precision) == PARTS[precision] or precision == "strict"
+        out = guarded(poisoned(like.shape, np.float32), side)
+        compute(operation, inside, how, precision=precision, out=out)
+        assert same_bits(out, compute(operation, data, how, precision=precision))
+
+
+def test_digits_are_learnt_in_every_precision():
+    (x, y), (test_x, test_y) = datasets.load_digits()
+    x, test_x = (np.kron(images, np.ones((1, 2, 2, 1), np.float32)) for images in (x[:768], test_x))
+    accuracy = {}
+    for precision in PARTS:
+        with fc.precision(precision):
+            model = models.Sequential(seed=3)
+            model.add(layers.Conv2D(64, (3, 3), padding="same", activation="relu", input_shape=x.shape[1:]))
+            model.add(layers.Conv2D(64, (3, 3), padding="same", activation="relu"))
+            model.add(layers.MaxPooling2D((4, 4)))
+            model.add(layers.Flatten())
+            model.add(layers.Dense(10))
+            model.compile(optimizer=optimizers.Adam(2e-3), loss="cross_entropy", metrics=["accuracy"])
+            model.fit(x, y[:768], batch_size=64, epochs=3, verbose=0)
+            accuracy[precision] = np.mean(np.argmax(model.predict(test_x), axis=-1) == test_y)
+    assert min(accuracy.values()) > 0.85 and max(accuracy.values()) - min(accuracy.values()) < 0.03, accuracy

@@ -6,8 +6,9 @@ import pickle
 
 import numpy as np
 import pytest
+from gradients import assert_close, central_differences
 
-from fastconv import layers, models
+from fastconv import layers, models, optimizers
 
 
 class Counter(layers.Layer):
@@ -57,8 +58,9 @@ def test_all_arrays_lie_in_one_buffer_and_the_learned_ones_first():
     assert max(learned) < min(address for name, address in addresses.items() if name not in model.gradients)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [optimizers.SGD(0.1, weight_decay=0.1), "adam"], ids=["sgd", "adam"])
 def test_no_optimiser_touches_them(optimizer):
+    """Weight decay would: their gradient is zero, should they have one."""
     model = make()
     model.compile(optimizer, "mean_squared_error")
     x = np.random.default_rng(1).normal(size=(5, 4))
@@ -109,3 +111,75 @@ def test_a_layer_that_only_has_states_keeps_them_when_the_model_grows():
     model.parameters["seen/last"][...] = 1
     model.add(layers.Dense(2))
     assert (model.parameters["seen/last"] == 1).all() and model.parameters["dense/weight"].any()
+
+
+# ---- batch normalisation ------------------------------------------------------
+
+
+def normalizing(layout="NHWC", dtype=np.float32):
+    """A model with batch normalisation behind a convolution and behind a dense layer."""
+    shape = (6, 5, 3) if layout == "NHWC" else (3, 6, 5)
+    stack = [
+        layers.Conv2D(4, 3, bias=False),
+        layers.BatchNormalization(activation="relu"),
+        layers.Flatten(),
+        layers.Dense(8),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.Dense(2),
+    ]
+    return models.Sequential(stack, input_shape=shape, layout=layout, seed=1, dtype=dtype)
+
+
+def data(model, count=16):
+    rng = np.random.default_rng(5)
+    x = rng.normal(2, 3, (count, *model.input_shape)).astype(np.float32)
+    return x, (x.reshape(count, -1).mean(axis=1) > 2).astype(np.int64)
+
+
+def test_names_and_counts_are_those_of_keras(layout):
+    model = normalizing(layout)
+    names = ["weight", "bias", "running_mean", "running_var"]
+    assert list(model.parameters)[1:5] == [f"batch_normalization/{name}" for name in names]
+    assert list(model.parameters)[7:11] == [f"batch_normalization_1/{name}" for name in names]
+    assert model.count_params() == 3 * 9 * 4 + 2 * 4 + (4 * 3 * 4 * 8 + 8) + 2 * 8 + (8 * 2 + 2)
+    for name, value in zip(names, (1, 0, 0, 1), strict=True):
+        assert (model.parameters[f"batch_normalization/{name}"] == value).all()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_moves_the_running_statistics_and_they_serve_prediction(optimizer, layout):
+    model = normalizing(layout)
+    x, y = data(model)
+    model.compile(optimizer, "cross_entropy", metrics=["accuracy"])
+    first = model.evaluate(x, y)[0]
+    model.fit(x, y, batch_size=16, epochs=60, verbose=0)
+    assert model.evaluate(x, y)[0] < 0.5 * first
+    inside = model.layers[0].forward(x)
+    mean = inside.mean(axis=(0, 1, 2) if layout == "NHWC" else (0, 2, 3))
+    assert np.allclose(model.parameters["batch_normalization/running_mean"], mean, atol=0.3)
+
+
+def test_one_seed_is_one_training(tmp_path):
+    results = []
+    for _ in range(2):
+        model = normalizing()
+        x, y = data(model)
+        model.compile("adam", "cross_entropy")
+        model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+        results.append({name: array.copy() for name, array in model.parameters.items()})
+    assert all(np.array_equal(results[0][name], results[1][name]) for name in results[0])
+    model.save(tmp_path / "model.npz")
+    again = models.load(tmp_path / "model.npz")
+    assert all(np.array_equal(again.parameters[name], results[0][name]) for name in results[0])
+    assert np.array_equal(again.predict(x), model.predict(x))
+
+
+def test_gradients_of_a_model_with_batch_normalisation(layout):
+    model = normalizing(layout, np.float64)
+    x = data(model, 4)[0].astype(np.float64)
+    r = np.random.default_rng(2).normal(size=model.forward(x, training=True).shape)
+    model.backward(r)
+    for name in ("conv2d/weight", "batch_normalization/weight", "batch_normalization_1/bias"):
+        found = central_differences(lambda: float(np.sum(model.forward(x, True) * r)), model.parameters[name])
+        assert_close(model.gradients[name], found, name)

@@ -6,7 +6,7 @@ import pytest
 
 from fastconv import models
 
-COUNTS = {"lenet5": 61_706, "alexnet": 61_100_840, "vgg16": 138_357_544}
+COUNTS = {"lenet5": 61_706, "alexnet": 61_100_840, "vgg16": 138_357_544, "resnet18": 11_689_512, "resnet50": 25_557_032}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -39,16 +39,25 @@ def test_published_shapes():
     assert [shapes[index] for index in (1, 2, 5, 9, 13, 17, 18)] == [
         *((224, 224, 64), (112, 112, 64), (56, 56, 128), (28, 28, 256), (14, 14, 512), (7, 7, 512), (25088,))
     ]
+    for name, depth in (("resnet18", 1), ("resnet50", 4)):
+        model = getattr(models, name)()
+        ends = [shape for layer, shape in zip(model.layers, shapes_of(model), strict=True) if layer.stacks]
+        counts = {1: (2, 2, 2, 2), 4: (3, 4, 6, 3)}[depth]
+        stages = [(56 >> stage, 56 >> stage, depth * 64 << stage) for stage in range(4)]
+        assert ends == [shape for shape, count in zip(stages, counts, strict=True) for _ in range(count)]
+        assert shapes_of(model)[:3] == [(112, 112, 64), (112, 112, 64), (56, 56, 64)]
 
 
 SMALL = {
     "lenet5": {"input_shape": (28, 28, 1), "padding": 2, "activation": "relu", "pooling": "max"},
     "alexnet": {"input_shape": (63, 63, 3), "classes": 5},
     "vgg16": {"input_shape": (32, 32, 1), "classes": 5},
+    "resnet18": {"input_shape": (32, 32, 3), "classes": 5},
+    "resnet50": {"input_shape": (64, 32, 1), "classes": 5},
 }
 
 
-@pytest.mark.parametrize("name", ["lenet5"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet18"])
 def test_a_network_trains(name, layout):
     arguments = dict(SMALL[name])
     shape = arguments.pop("input_shape")

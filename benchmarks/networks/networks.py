@@ -9,11 +9,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import resnet
 
 
 class Network(NamedTuple):
     image: tuple  # height, width, channels
-    layers: list
+    layers: list | None  # None: ResNet-18, which is no list
 
 
 NETWORKS = {
@@ -42,6 +43,7 @@ NETWORKS = {
             *(("dense", 128), ("dense", 10)),
         ],
     ),
+    "resnet18": Network(resnet.IMAGE, None),
 }
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9  # small: thousands of steps on one batch must not end in zero gradients
 
@@ -82,6 +84,8 @@ def data(network, batch):
 
 def flops(network, batch):
     """Three products per layer, forward and two gradients; without the gradient of the image."""
+    if network.layers is None:
+        return resnet.flops(batch)
     products = []
     for (kind, *arguments), fed in zip(network.layers, shapes(network), strict=True):
         if kind == "conv":

@@ -12,6 +12,7 @@ from functools import partial
 
 import networks
 import numpy as np
+import resnet
 
 FIRST_STEPS = 5
 WARM_SECONDS, BLOCK_SECONDS = 0.05, 0.1
@@ -19,9 +20,18 @@ WARM_SECONDS, BLOCK_SECONDS = 0.05, 0.1
 
 def fastconv_step(network, images, labels, threads):
     import fastconv as fc
-    from fastconv import layers, models, optimizers
+    from fastconv import optimizers
 
     fc.set_num_threads(threads)
+    model = resnet.fastconv_model() if network.layers is None else fastconv_model(network)
+    model.compile(optimizers.SGD(networks.LEARNING_RATE, momentum=networks.MOMENTUM), "cross_entropy")
+    return partial(model.train_step, images, labels)
+
+
+def fastconv_model(network):
+    """The model with the weights of `networks.weights`."""
+    from fastconv import layers, models
+
     model, dense = models.Sequential(input_shape=network.image, seed=0), False
     for place, (kind, *arguments) in enumerate(network.layers):
         activation = "relu" if place < len(network.layers) - 1 else None
@@ -35,13 +45,12 @@ def fastconv_step(network, images, labels, threads):
                 model.add(layers.Flatten())
             dense = True
             model.add(layers.Dense(arguments[0], activation=activation))
-    model.compile(optimizers.SGD(networks.LEARNING_RATE, momentum=networks.MOMENTUM), "cross_entropy")
     model.build()
     learning = [layer for layer in model.layers if layer.parameters]
     for layer, (weight, bias) in zip(learning, networks.weights(network), strict=True):
         layer.parameters["weight"][...] = weight
         layer.parameters["bias"][...] = bias
-    return partial(model.train_step, images, labels)
+    return model
 
 
 def torch_modules(network):
@@ -79,7 +88,7 @@ def torch_step(network, images, labels, threads, channels_last=False, compiled=F
     import torch
 
     torch.set_num_threads(threads)
-    model = torch_modules(network)
+    model = resnet.torch_module() if network.layers is None else torch_modules(network)
     x, y = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels)
     if channels_last:
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
@@ -98,6 +107,8 @@ def torch_step(network, images, labels, threads, channels_last=False, compiled=F
 
 
 def jax_step(network, images, labels, threads):
+    if network.layers is None:
+        raise SystemExit("JAX has no layers to build a ResNet from")
     os.environ["PJRT_NPROC"] = str(threads)  # read once, when JAX starts its thread pool
     import jax
     from jax import lax
@@ -150,6 +161,7 @@ SIDES = {
     "torch": torch_step,
     "torch-cl": partial(torch_step, channels_last=True),
     "torch-compiled": partial(torch_step, compiled=True),
+    "torch-cl-compiled": partial(torch_step, channels_last=True, compiled=True),
     "jax": jax_step,
 }
 

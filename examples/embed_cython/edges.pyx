@@ -5,6 +5,8 @@
 One learns: how to cimport the kernels, and how to describe an array to them.
 """
 from fastconv._core cimport (
+    FC_AUTO,
+    FC_DEFAULT,
     FC_FLOAT32,
     FC_OK,
     FC_PAD_SAME,
@@ -41,7 +43,7 @@ def vertical_edges(float[:, :, :, :] images):
     problem.n, problem.h, problem.w, problem.c = images.shape[0], images.shape[1], images.shape[2], images.shape[3]
     problem.k, problem.r, problem.s, problem.groups = 1, 3, 3, 1
     problem.stride_h = problem.stride_w = problem.dilation_h = problem.dilation_w = 1
-    options = fc_options(activation=FC_RELU)
+    options = fc_options(FC_RELU, FC_AUTO, FC_DEFAULT)
     x_array = array_of(&images[0, 0, 0, 0], images.strides)
     weight_array = array_of(&weight[0, 0, 0, 0], weight.strides)
     y_array = array_of(&y[0, 0, 0, 0], y.strides)

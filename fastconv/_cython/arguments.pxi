@@ -199,6 +199,24 @@ cdef inline int64_t stride_of(cnp.ndarray array, int axis) noexcept:
     return stride >> 3 if size == 8 else stride >> 2 if size == 4 else stride >> 1 if size == 2 else stride
 
 
+cdef bint has_even_strides(cnp.ndarray array, int begin, int end, int64_t *count, int64_t *step) noexcept:
+    """Whether the axes from `begin` up to `end` can be walked as one: its length, and elements from step to step."""
+    cdef int axis
+    cdef int64_t next_stride = 0
+    count[0] = 1
+    step[0] = 0
+    for axis in range(end - 1, begin - 1, -1):
+        if cnp.PyArray_DIM(array, axis) == 1:
+            continue
+        if count[0] == 1:
+            step[0] = stride_of(array, axis)
+        elif count[0] > 0 and stride_of(array, axis) != next_stride:
+            return False
+        count[0] *= cnp.PyArray_DIM(array, axis)
+        next_stride = stride_of(array, axis) * cnp.PyArray_DIM(array, axis)
+    return True
+
+
 cdef void view_vector(cnp.ndarray array, fc_array *view) noexcept:
     memset(view, 0, sizeof(fc_array))
     view.data = cnp.PyArray_DATA(array)

@@ -17,6 +17,13 @@ cdef fc_status conv2d_backward_weight_nogil(const fc_conv2d *g, const fc_array *
     return fc_conv2d_backward_weight(g, grad_y, x, grad_weight, options)
 
 
+cdef object CONSTANT = "constant"  # the padding mode of the kernels; others are made in Python
+
+
+cdef dict geometry_dict(object stride, object padding, object dilation, object groups, object layout):
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "layout": layout}
+
+
 cdef int output_sizes(const fc_conv2d *g, bint channels_first, int rank, int64_t *sizes) noexcept:
     """The shape of y, with as many axes as x has."""
     put_image_sizes(sizes, channels_first, rank, g.n, g.p, g.q, g.k)
@@ -138,7 +145,11 @@ cdef object convolve(object x, object weight, object bias, object stride, object
 
 def conv2d(object x, object weight, object bias=None, *, object stride=1, object padding=0, object dilation=1,
            object groups=1, object layout="NHWC", object activation=None, object precision=None,
-           object algorithm="auto", object out=None):
+           object algorithm="auto", object out=None, object padding_mode="constant"):
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        return borders.convolve(
+            conv2d, conv2d_output_shape, x, weight, bias, padding_mode, geometry_dict(stride, padding, dilation, groups, layout), out,
+            activation=activation, precision=precision, algorithm=algorithm)
     return convolve(x, weight, bias, stride, padding, dilation, groups, layout, activation, precision, algorithm, out, 2)
 
 
@@ -193,7 +204,11 @@ cdef object backward_input(object grad_y, object weight, object x_shape, object 
 
 def conv2d_backward_input(object grad_y, object weight, object x_shape, *, object stride=1, object padding=0,
                           object dilation=1, object groups=1, object layout="NHWC", object precision=None,
-                          object algorithm="auto", object out=None):
+                          object algorithm="auto", object out=None, object padding_mode="constant"):
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        return borders.backward_input(
+            conv2d_backward_input, conv2d_output_shape, grad_y, weight, x_shape, padding_mode,
+            geometry_dict(stride, padding, dilation, groups, layout), out, precision=precision, algorithm=algorithm)
     return backward_input(grad_y, weight, x_shape, stride, padding, dilation, groups, layout, precision, algorithm,
                           out, "x_shape", 2)
 
@@ -240,18 +255,30 @@ cdef object backward_weight(object grad_y, object x, object weight_shape, object
 
 def conv2d_backward_weight(object grad_y, object x, object weight_shape, *, object stride=1, object padding=0,
                            object dilation=1, object groups=1, object layout="NHWC", object precision=None,
-                           object algorithm="auto", object out=None):
+                           object algorithm="auto", object out=None, object padding_mode="constant"):
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        return borders.backward_weight(
+            conv2d_backward_weight, conv2d_output_shape, grad_y, x, weight_shape, padding_mode,
+            geometry_dict(stride, padding, dilation, groups, layout), out, precision=precision, algorithm=algorithm)
     return backward_weight(grad_y, x, weight_shape, stride, padding, dilation, groups, layout, precision, algorithm,
                            out, "weight_shape", 2)
 
 
 def conv_gradients(int axes, object grad_y, object x, object weight, object stride, object padding, object dilation,
-                   object groups, object layout, object precision, object algorithm):
+                   object groups, object layout, object precision, object algorithm, object padding_mode):
     """The three gradients as a tuple; errors speak of x and weight, not of their shapes."""
     if not isinstance(x, ndarray):
         raise errors.not_an_array("x", x)
     if not isinstance(weight, ndarray):
         raise errors.not_an_array("weight", weight)
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        how = geometry_dict(stride, padding, dilation, groups, layout)
+        how.update(precision=precision, algorithm=algorithm, padding_mode=padding_mode)
+        return (
+            (conv2d_backward_input if axes == 2 else conv1d_backward_input)(grad_y, weight, x.shape, **how),
+            (conv2d_backward_weight if axes == 2 else conv1d_backward_weight)(grad_y, x, weight.shape, **how),
+            backward_bias_of_images(grad_y, layout, None, axes),
+        )
     return (
         backward_input(grad_y, weight, x.shape, stride, padding, dilation, groups, layout, precision, algorithm, None,
                        "x", axes),

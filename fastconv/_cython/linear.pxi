@@ -3,20 +3,7 @@
 
 cdef bint has_row_strides(cnp.ndarray array, int64_t *rows, int64_t *step) noexcept:
     """Whether the axes before the last can be walked as one: how many rows, and elements from row to row."""
-    cdef int axis
-    cdef int64_t next_stride = 0
-    rows[0] = 1
-    step[0] = 0
-    for axis in range(cnp.PyArray_NDIM(array) - 2, -1, -1):
-        if cnp.PyArray_DIM(array, axis) == 1:
-            continue
-        if rows[0] == 1:
-            step[0] = stride_of(array, axis)
-        elif rows[0] > 0 and stride_of(array, axis) != next_stride:
-            return False
-        rows[0] *= cnp.PyArray_DIM(array, axis)
-        next_stride = stride_of(array, axis) * cnp.PyArray_DIM(array, axis)
-    return True
+    return has_even_strides(array, 0, cnp.PyArray_NDIM(array) - 1, rows, step)
 
 
 cdef int check_rows(object value, object name) except -1:

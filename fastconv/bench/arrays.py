@@ -12,33 +12,38 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Layout:
-    """Moves arrays from NHWC and HWIO to another layout and back; copies are contiguous."""
+    """Moves arrays from NHWC and HWIO, or NDHWC and DHWIO, to another layout and back; copies are contiguous."""
 
     name: str
-    image_axes: tuple
-    weight_axes: tuple
+    channels_first: bool
 
     def image(self, nhwc):
-        return np.ascontiguousarray(nhwc.transpose(self.image_axes))
+        return np.ascontiguousarray(nhwc.transpose(self._image_axes(nhwc.ndim)))
 
     def weight(self, hwio):
-        return np.ascontiguousarray(hwio.transpose(self.weight_axes))
+        return np.ascontiguousarray(hwio.transpose(self._weight_axes(hwio.ndim)))
 
     def image_shape(self, shape):
-        return tuple(shape[axis] for axis in self.image_axes)
+        return tuple(shape[axis] for axis in self._image_axes(len(shape)))
 
     def weight_shape(self, shape):
-        return tuple(shape[axis] for axis in self.weight_axes)
+        return tuple(shape[axis] for axis in self._weight_axes(len(shape)))
 
     def to_nhwc(self, image):
-        return image.transpose(np.argsort(self.image_axes))
+        return image.transpose(np.argsort(self._image_axes(image.ndim)))
 
     def to_hwio(self, weight):
-        return weight.transpose(np.argsort(self.weight_axes))
+        return weight.transpose(np.argsort(self._weight_axes(weight.ndim)))
+
+    def _image_axes(self, rank):
+        return (0, rank - 1, *range(1, rank - 1)) if self.channels_first else tuple(range(rank))
+
+    def _weight_axes(self, rank):
+        return (rank - 1, rank - 2, *range(rank - 2)) if self.channels_first else tuple(range(rank))
 
 
-NHWC = Layout("NHWC", (0, 1, 2, 3), (0, 1, 2, 3))
-NCHW = Layout("NCHW", (0, 3, 1, 2), (3, 2, 0, 1))
+NHWC = Layout("NHWC", False)
+NCHW = Layout("NCHW", True)
 LAYOUTS = {layout.name: layout for layout in (NHWC, NCHW)}
 
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 import fastconv as fc
-from fastconv.bench import truth
+from fastconv.bench import truth, volumes
 from fastconv.bench.arrays import LAYOUTS, Source
 
 INDEX_BYTES = np.dtype(np.int64).itemsize
@@ -134,6 +134,45 @@ def conv2d_backward_weight(form, conv, batch):
         pick=sample.weight,
         truth=lambda: truth.conv2d_backward_weight(sample.layer, sample.y(grad_y), sample.x(x)),
         data=(grad_y, x),
+    )
+
+
+def conv_transpose2d(form, conv, batch):
+    x, weight = form.source.normal(conv.y_shape(batch)), form.source.weights(conv.weight_shape)
+    layout, sample = form.layout, truth.conv_sample(conv, batch, filters=None)
+    call = partial(fc.conv_transpose2d, layout.image(x), layout.weight(weight), layout=layout.name, **conv.geometry)
+    return _conv_case(
+        "conv_transpose2d",
+        form,
+        conv,
+        batch,
+        call=partial(call, output_padding=conv.output_padding, out=form.empty_image(conv.x_shape(batch))),
+        back=layout.to_nhwc,
+        pick=sample.x,
+        truth=lambda: truth.conv2d_backward_input(sample.layer, sample.y(x), sample.weight(weight)),
+        data=(x, weight),
+    )
+
+
+def conv1d(form, conv, batch):
+    x, weight = form.source.normal(conv.x_shape(batch)), form.source.weights(conv.weight_shape)
+    first, ks = form.layout.name == "NCHW", truth.few(conv.k, truth.CHANNELS)
+    sequence, filters, out = x, weight, form.empty(conv.y_shape(batch))
+    if first:
+        sequence, filters = np.ascontiguousarray(x.transpose(0, 2, 1)), np.ascontiguousarray(weight.transpose(2, 1, 0))
+        out = form.empty((batch, conv.k, conv.q))
+    return Case(
+        "conv1d",
+        conv,
+        batch,
+        call=partial(fc.conv1d, sequence, filters, layout="NCW" if first else "NWC", out=out, **conv.geometry),
+        back=lambda y: y.transpose(0, 2, 1) if first else y,
+        pick=lambda y: y[..., ks],
+        truth=lambda: truth.conv1d(conv, x, weight[..., ks]),
+        data=(x, weight),
+        flops=2 * batch * conv.q * conv.k * conv.s * conv.c,
+        nbytes=form.itemsize * _count(conv.x_shape(batch), conv.weight_shape, conv.y_shape(batch)),
+        limit="fma",
     )
 
 
@@ -303,6 +342,15 @@ OPERATIONS = {
     ),
     "conv2d_backward_input": Operation(conv2d_backward_input, "inner_conv", "convolution, gradient of the input"),
     "conv2d_backward_weight": Operation(conv2d_backward_weight, "conv", "convolution, gradient of the weights"),
+    "conv3d": Operation(partial(volumes.conv3d, Case), "volume", "convolution of volumes, forward"),
+    "conv3d_backward_input": Operation(
+        partial(volumes.conv3d_backward_input, Case), "inner_volume", "convolution of volumes, gradient of the input"
+    ),
+    "conv3d_backward_weight": Operation(
+        partial(volumes.conv3d_backward_weight, Case), "volume", "convolution of volumes, gradient of the weights"
+    ),
+    "conv_transpose2d": Operation(conv_transpose2d, "transposed", "transposed convolution, forward"),
+    "conv1d": Operation(conv1d, "sequence", "convolution of sequences, forward"),
     "max_pool2d": Operation(max_pool2d, "pool", "max pooling, forward"),
     "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
     "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),

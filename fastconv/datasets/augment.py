@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""New training images from old ones: small random rotations, zooms and shifts."""
+"""New training images from old ones: small random rotations, zooms and shifts, mirror images, windows, noise."""
 
 import math
 
 import numpy as np
 
-from fastconv.arguments import number, positive_integer
+from fastconv.arguments import integer, integer_pair, number, positive_integer
 from fastconv.batches import ArrayBatches
 
 
@@ -16,9 +16,7 @@ def random_affine(images, rng, *, rotation=0.0, zoom=0.0, shift=0.0):
     (radians), the shift along each axis in +-``shift`` (pixels), the zoom log-uniform between
     1 / (1 + ``zoom``) and 1 + ``zoom``. Pixels are interpolated linearly.
     """
-    images = np.asarray(images)
-    if images.ndim != 4:
-        raise ValueError(f"images must be (N, H, W, C), got the shape {images.shape}")
+    images = checked_images(images)
     rotation, zoom = number(rotation, "rotation", 0), number(zoom, "zoom", 0)
     shift = number(shift, "shift", 0)
     count, height, width, _ = images.shape
@@ -51,21 +49,83 @@ def sample_linear(images, y, x):
     return upper * (1 - below) + lower * below
 
 
-class AffineBatches:
-    """Batches for ``Sequential.fit`` in which every epoch sees the images anew, each changed by
-    ``random_affine``, in a new order. Arguments as there; ``seed`` settles everything random."""
+def random_flip(images, rng, share=0.5):
+    """Each image (N, H, W, C) mirrored left to right with probability ``share``; a new array of the same type."""
+    images = checked_images(images)
+    flipped = rng.random(len(images)) < number(share, "share", 0)
+    return np.where(flipped[:, np.newaxis, np.newaxis, np.newaxis], images[:, :, ::-1], images)
 
-    def __init__(self, x, y, batch_size=32, *, rotation=0.0, zoom=0.0, shift=0.0, seed=None):
+
+def random_crop(images, rng, size, *, padding=0):
+    """A window of the ``size`` (H, W) from a random place of each image (N, H, W, C), which gets ``padding`` pixels of
+    zero on each side before: with 4 and the images' own size the usual augmentation of CIFAR-10."""
+    images = checked_images(images)
+    padding, size = integer(padding, "padding", 0), integer_pair(size, "size")
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    spare = [have - want for have, want in zip(padded.shape[1:3], size, strict=True)]
+    if min(spare) < 0:
+        raise ValueError(f"size {size} is larger than the images, {images.shape[1:3]}, with padding={padding}")
+    top, left = (rng.integers(room + 1, size=(len(images), 1)) for room in spare)
+    rows, columns = top + np.arange(size[0]), left + np.arange(size[1])
+    return padded[np.arange(len(images))[:, np.newaxis, np.newaxis], rows[:, :, np.newaxis], columns[:, np.newaxis]]
+
+
+def random_noise(images, rng, deviation):
+    """Images plus normal noise of that standard deviation, in float32."""
+    deviation = number(deviation, "deviation", 0)
+    noisy = rng.standard_normal(np.shape(images), np.float32)
+    noisy *= np.float32(deviation)
+    noisy += images
+    return noisy
+
+
+def checked_images(images):
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(f"images must be (N, H, W, C), got the shape {images.shape}")
+    return images
+
+
+class AugmentedBatches:
+    """Batches for ``Sequential.fit`` in which every epoch sees the images anew, each changed at random, in a new order.
+
+    ``x`` (N, H, W, C) and ``y`` (N, ...): arrays of one length. The changes, in this order: ``flip``, the probability
+    of being mirrored; ``crop``, pixels of zero around each image of which a random window of its size is taken;
+    ``rotation``, ``zoom``, ``shift`` as in ``random_affine``; ``noise``, a standard deviation. ``seed`` settles
+    everything random, all of it drawn from ``rng``, so that a checkpoint can store where it stands.
+    """
+
+    def __init__(
+        self, x, y, batch_size=32, *, flip=0.0, crop=0, rotation=0.0, zoom=0.0, shift=0.0, noise=0.0, seed=None
+    ):
         self.x, self.y = np.asarray(x), np.asarray(y)
-        if self.x.ndim != 4 or len(self.x) != len(self.y):
+        if self.x.ndim != 4 or self.y.ndim < 1 or len(self.x) != len(self.y):
             raise ValueError(f"x must be (N, H, W, C) and y as long, got {self.x.shape} and {self.y.shape}")
         self.batch_size = positive_integer(batch_size, "batch_size")
-        self.ranges = {"rotation": rotation, "zoom": zoom, "shift": shift}
+        self.flip, self.crop = number(flip, "flip", 0), integer(crop, "crop", 0)
+        self.noise = number(noise, "noise", 0)
+        ranges = {"rotation": rotation, "zoom": zoom, "shift": shift}
+        self.ranges = {name: number(value, name, 0) for name, value in ranges.items()}
         self.rng = np.random.default_rng(seed)
 
     def __len__(self):
         return -(-len(self.x) // self.batch_size)
 
     def __iter__(self):
-        changed = random_affine(self.x, self.rng, **self.ranges)
-        return iter(ArrayBatches(changed, self.y, self.batch_size, self.rng))
+        x = self.x
+        if self.flip:
+            x = random_flip(x, self.rng, self.flip)
+        if self.crop:
+            x = random_crop(x, self.rng, x.shape[1:3], padding=self.crop)
+        if any(self.ranges.values()):
+            x = random_affine(x, self.rng, **self.ranges)
+        if self.noise:
+            x = random_noise(x, self.rng, self.noise)
+        return iter(ArrayBatches(x, self.y, self.batch_size, self.rng))
+
+
+class AffineBatches(AugmentedBatches):
+    """``AugmentedBatches`` of ``random_affine`` alone, by which every image is changed."""
+
+    def __init__(self, x, y, batch_size=32, *, rotation=0.0, zoom=0.0, shift=0.0, seed=None):
+        super().__init__(x, y, batch_size, rotation=rotation, zoom=zoom, shift=shift, seed=seed)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+FROZEN = ("packed", "folded")  # what a layer has while its model is frozen
+
 
 class Leaf(NamedTuple):
     """A layer that holds arrays of its own, and where it stands in a model."""
@@ -47,6 +49,8 @@ class Layer:
     integer_input = False  # True: x holds integers (int64), which a model hands over unconverted
     workspace = None
     packed = None  # the weight as kernels read it, while the model is frozen
+    folds = False  # True: with its weight and bias, a batch normalisation behind it can be folded into it
+    folded = None  # while the model is frozen: bias and activation beside the folded weight; True: folded into another
     _planned = None
 
     def __init__(self, *, name=None, input_shape=None, layout=None):
@@ -97,8 +101,9 @@ class Layer:
         self.gradients = {name: np.zeros(shape, dtype) for name, shape in shapes.items()}
         self.states = {name: np.zeros(shape, dtype) for name, shape in self.state_shapes(input_shape).items()}
 
-    def pack(self, input_shape):
-        """The parameter "weight" packed for the forward pass; None where that gains nothing."""
+    def pack(self, input_shape, weight=None):
+        """The parameter "weight", or ``weight`` in its place, packed for the forward pass; None where that gains
+        nothing."""
         return None
 
     def forward(self, x, training=False):
@@ -156,7 +161,7 @@ class Layer:
 
     def __getstate__(self):
         """State for a copy: without what ``forward`` keeps for ``backward``; not frozen."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "packed"}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name not in FROZEN}
 
 
 def into(out, y):

@@ -2,26 +2,49 @@
 """Convolution layers."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
-from fastconv import ops
-from fastconv.arguments import boolean, integer_pair, keras_names, one_of, positive_integer
+from fastconv import borders, ops
+from fastconv.arguments import boolean, integer_tuple, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import FUSED, RELU_LIKE, activation_gradient, activation_name
 from fastconv.layers.base import Layer
 from fastconv.layers.windows import unread_pixels
 
 
-class _Convolution(Layer):
-    """What the two layers share; they differ in the number of filters and groups."""
+class Operation(NamedTuple):
+    """The functions of one kind of convolution."""
+
+    name: str
+    forward: Callable
+    backward_input: Callable
+    backward_weight: Callable
+    backward_bias: Callable
+    output_shape: Callable
+
+    @classmethod
+    def named(cls, name, axes):
+        parts = ("", "_backward_input", "_backward_weight")
+        functions = (getattr(ops, f"{name}{part}") for part in parts)
+        return cls(name, *functions, getattr(ops, f"conv{axes}d_backward_bias"), getattr(ops, f"{name}_output_shape"))
+
+
+class Convolution(Layer):
+    """What all of them share; they differ in their operation, and in the number of filters and groups."""
 
     takes_out = True
+    axes = 2  # of pixels
+    operation = Operation.named("conv2d", 2)
+    padding_mode = "constant"
+    kind = "images"
 
     def __init__(self, kernel_size, stride, padding, activation, bias, dilation, init, **common):
         super().__init__(**common)
-        self.kernel_size = integer_pair(kernel_size, "kernel_size")
-        self.stride = integer_pair(stride, "stride")
+        self.kernel_size = integer_tuple(kernel_size, "kernel_size", self.axes)
+        self.stride = integer_tuple(stride, "stride", self.axes)
         self.padding = padding
-        self.dilation = integer_pair(dilation, "dilation")
+        self.dilation = integer_tuple(dilation, "dilation", self.axes)
         self.activation = activation_name(activation, FUSED)
         self.bias = boolean(bias, "bias")
         self.init = one_of(INITIALIZERS, init, "init")
@@ -31,8 +54,8 @@ class _Convolution(Layer):
 
     def output_shape(self, input_shape):
         channels = self._channels(input_shape)
-        shape = ops.conv2d_output_shape((1, *input_shape), self._weight_shape(channels), **self._geometry(channels))
-        return shape[1:]
+        weight_shape, geometry = self._weight_shape(channels), self._geometry(channels)
+        return self.operation.output_shape((1, *input_shape), weight_shape, **geometry)[1:]
 
     def parameter_shapes(self, input_shape):
         channels = self._channels(input_shape)
@@ -46,6 +69,8 @@ class _Convolution(Layer):
         return math.prod(pixels) * math.prod(self._weight_shape(self._channels(input_shape)))
 
     def unread_pixels(self, input_shape):
+        if self.padding_mode != "constant":  # the border repeats pixels
+            return super().unread_pixels(input_shape)
         pixels, outputs = (self._pixels(shape) for shape in (input_shape, self.output_shape(input_shape)))
         return unread_pixels(pixels, outputs, self.kernel_size, self.stride, self.padding, self.dilation)
 
@@ -53,58 +78,77 @@ class _Convolution(Layer):
         return shape[1:] if self.layout == "NCHW" else shape[:-1]
 
     def initialize(self, rng, input_shape, before_relu=False):
-        filters, groups = self.filters_and_groups(self._channels(input_shape))
         weight = self.parameters["weight"]
-        if self.layout == "NCHW":
-            weight = weight.transpose(2, 3, 1, 0)  # one seed is one network in either layout
-        taps = math.prod(self.kernel_size)
-        fan_in, fan_out = taps * weight.shape[2], taps * filters // groups
+        if self.layout == "NCHW":  # one seed is one network in either layout
+            weight = weight.transpose(*range(2, weight.ndim), 1, 0)
+        fan_in, fan_out = self._fans(self._channels(input_shape))
         before_relu = before_relu or self.activation in RELU_LIKE
         fill(weight, self.parameters.get("bias"), rng, self.init, fan_in, fan_out, before_relu)
 
-    def pack(self, input_shape):
-        geometry = self._geometry(self._channels(input_shape))
-        return ops.pack_weights(self.parameters["weight"], (1, *input_shape), **geometry)
+    def _fans(self, channels):
+        """The weights that meet in one output, and those that leave one input."""
+        (filters, groups), taps = self.filters_and_groups(channels), math.prod(self.kernel_size)
+        return taps * channels // groups, taps * filters // groups
+
+    def pack(self, input_shape, weight=None):
+        geometry, _, border = self.plan((1, *input_shape))
+        shape = (1, *input_shape) if border is None else border.shape
+        weight = self.parameters["weight"] if weight is None else weight
+        return ops.pack_weights(weight, shape, operation=self.operation.name, **geometry)
 
     def forward(self, x, training=False, out=None):
         self.require_parameters(x)
-        geometry, y_shape = self.planned(x.shape)
+        geometry, y_shape, border = self.planned(x.shape)
+        if border is not None:
+            x = border.put(x, self.buffer("x", border.shape, x.dtype) if training else None)
         if training and out is None:
             out = self.buffer("y", y_shape, x.dtype)
-        y = ops.conv2d(
+        bias, activation = self.folded or (self.parameters.get("bias"), self.activation)
+        y = self.operation.forward(
             x,
             self.packed or self.parameters["weight"],
-            self.parameters.get("bias"),
-            activation=self.activation,
+            bias,
+            activation=activation,
             out=out,
             **geometry,
         )
         if training:
             self._x, self._y = x, y
+            self._x_shape = x.shape if border is None else border.inner_shape
         return y
 
     def backward(self, grad_y):
         x, weight = self._x, self.parameters["weight"]
-        geometry, _ = self.planned(x.shape)
+        geometry, _, border = self.planned(self._x_shape)
         grad = activation_gradient(self, grad_y, self._y)
-        ops.conv2d_backward_weight(grad, x, weight.shape, out=self.gradients["weight"], **geometry)
+        self.operation.backward_weight(grad, x, weight.shape, out=self.gradients["weight"], **geometry)
         if self.bias:
-            ops.conv2d_backward_bias(grad, layout=geometry["layout"], out=self.gradients["bias"])
+            self.operation.backward_bias(grad, layout=geometry["layout"], out=self.gradients["bias"])
         if not self.needs_input_gradient:
             return None
-        out = self.gradient_buffer(x.shape, grad.dtype)
-        return ops.conv2d_backward_input(grad, weight, x.shape, out=out, **geometry)
+        if border is None:
+            out = self.gradient_buffer(x.shape, grad.dtype)
+            return self.operation.backward_input(grad, weight, x.shape, out=out, **geometry)
+        padded = self.buffer("grad_x", border.shape, grad.dtype)
+        padded = self.operation.backward_input(grad, weight, border.shape, out=padded, **geometry)
+        return border.fold(padded, self.gradient_buffer(self._x_shape, grad.dtype))
 
     def plan(self, x_shape):
-        """The arguments of the convolution, the shape of its result."""
-        geometry = self._geometry(self._channels(x_shape[1:]))
-        return geometry, (x_shape[0], *self.output_shape(x_shape[1:]))
+        """The arguments of the convolution, the shape of its result, the border that is put around x before."""
+        channels = self._channels(x_shape[1:])
+        geometry, y_shape = self._geometry(channels), (x_shape[0], *self.output_shape(x_shape[1:]))
+        if self.padding_mode == "constant":
+            return geometry, y_shape, None
+        weight_shape = self._weight_shape(channels)
+        border = borders.border_of(self.operation.output_shape, x_shape, weight_shape, self.padding_mode, geometry)
+        return geometry | {"padding": 0}, y_shape, border
 
     def _channels(self, input_shape):
-        if len(input_shape) != 3:
-            axes = "(C, H, W)" if self.layout == "NCHW" else "(H, W, C)"
-            raise ValueError(f"{type(self).__name__} takes images {axes}, got the shape {tuple(input_shape)}")
-        return input_shape[0 if self.layout == "NCHW" else 2]
+        if len(input_shape) != self.axes + 1:
+            pixels = ", ".join("DHW"[-self.axes :])
+            axes = f"(C, {pixels})" if self.layout == "NCHW" else f"({pixels}, C)"
+            raise ValueError(f"{type(self).__name__} takes {self.kind} {axes}, got the shape {tuple(input_shape)}")
+        return input_shape[0 if self.layout == "NCHW" else -1]
 
     def _weight_shape(self, channels):
         filters, groups = self.filters_and_groups(channels)
@@ -122,17 +166,28 @@ class _Convolution(Layer):
         }
 
 
-class Conv2D(_Convolution):
+def grouped_filters(layer, channels):
+    """Filters and groups of a layer that has both, checked."""
+    if channels % layer.groups or layer.filters % layer.groups:
+        raise ValueError(
+            f"groups={layer.groups} must divide the input channels ({channels}) and the filters ({layer.filters})"
+        )
+    return layer.filters, layer.groups
+
+
+class Conv2D(Convolution):
     """2-D convolution of images with ``filters`` learned filters; see ``fastconv.conv2d``.
 
     ``activation``: None, "relu", "leaky_relu", "tanh" or "sigmoid", fused into the convolution.
-    ``init``: "auto", "keras" or "torch"; see ``fastconv.initializers``. Keras's spellings
-    ``strides``, ``use_bias`` and ``dilation_rate`` are understood.
+    ``init``: "auto", "keras" or "torch"; see ``fastconv.initializers``. ``padding_mode``: "constant" (zeros),
+    "reflect", "symmetric", "edge" or "wrap". Keras's spellings ``strides``, ``use_bias`` and ``dilation_rate`` are
+    understood.
     """
 
+    folds = True
     config_names = (
         *("filters", "kernel_size", "stride", "padding", "activation", "bias"),
-        *("dilation", "groups", "init"),
+        *("dilation", "groups", "init", "padding_mode"),
     )
 
     @keras_names(strides="stride", use_bias="bias", dilation_rate="dilation")
@@ -148,27 +203,34 @@ class Conv2D(_Convolution):
         dilation=1,
         groups=1,
         init="auto",
+        padding_mode="constant",
         **common,
     ):
         super().__init__(kernel_size, stride, padding, activation, bias, dilation, init, **common)
         self.filters = positive_integer(filters, "filters")
         self.groups = positive_integer(groups, "groups")
+        self.padding_mode = borders.check_mode(padding_mode)
 
     def filters_and_groups(self, channels):
-        if channels % self.groups or self.filters % self.groups:
-            raise ValueError(
-                f"groups={self.groups} must divide the input channels ({channels}) and the filters ({self.filters})"
-            )
-        return self.filters, self.groups
+        return grouped_filters(self, channels)
 
 
-class DepthwiseConv2D(_Convolution):
+class Conv1D(Conv2D):
+    """Convolution of sequences (N, W, C), or (N, C, W) in a model of layout "NCHW"; see ``fastconv.conv1d``. The
+    arguments are those of Conv2D with one number in the place of two; ``padding`` may be "causal"."""
+
+    axes, kind = 1, "sequences"
+    operation = Operation.named("conv1d", 1)
+
+
+class DepthwiseConv2D(Convolution):
     """Convolution of each input channel with ``depth_multiplier`` filters of its own; the other
     arguments are those of Conv2D."""
 
+    folds = True
     config_names = (
         *("kernel_size", "stride", "padding", "depth_multiplier", "activation", "bias"),
-        *("dilation", "init"),
+        *("dilation", "init", "padding_mode"),
     )
 
     @keras_names(strides="stride", use_bias="bias", dilation_rate="dilation")
@@ -183,10 +245,12 @@ class DepthwiseConv2D(_Convolution):
         *,
         dilation=1,
         init="auto",
+        padding_mode="constant",
         **common,
     ):
         super().__init__(kernel_size, stride, padding, activation, bias, dilation, init, **common)
         self.depth_multiplier = positive_integer(depth_multiplier, "depth_multiplier")
+        self.padding_mode = borders.check_mode(padding_mode)
 
     def filters_and_groups(self, channels):
         return channels * self.depth_multiplier, channels

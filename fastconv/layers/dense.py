@@ -24,6 +24,7 @@ class Dense(Layer):
     """
 
     takes_out = True
+    folds = True
     config_names = ("units", "activation", "bias", "init")
 
     @keras_names(use_bias="bias")
@@ -53,8 +54,8 @@ class Dense(Layer):
         before_relu = before_relu or self.activation in RELU_LIKE
         fill(weight, bias, rng, self.init, *weight.shape, before_relu)
 
-    def pack(self, input_shape):
-        return ops.pack_weights(self.parameters["weight"])
+    def pack(self, input_shape, weight=None):
+        return ops.pack_weights(self.parameters["weight"] if weight is None else weight)
 
     def forward(self, x, training=False, out=None):
         y = self._product(x, training, self.activation if self.activation in FUSED else None, out)
@@ -74,6 +75,8 @@ class Dense(Layer):
     def _product(self, x, training, activation, out):
         self.require_parameters(x)
         weight, bias = self.packed or self.parameters["weight"], self.parameters.get("bias")
+        if self.folded:
+            bias, activation = self.folded
         if training:
             self._x = x
             out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if out is None else out

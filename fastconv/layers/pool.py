@@ -4,7 +4,7 @@
 import numpy as np
 
 from fastconv import ops
-from fastconv.arguments import boolean, integer_pair, keras_names, positive_integer
+from fastconv.arguments import boolean, integer_tuple, keras_names, positive_integer
 from fastconv.layers.base import Layer
 from fastconv.layers.windows import unread_pixels
 
@@ -15,17 +15,18 @@ class _Pooling(Layer):
     """What the two windowed layers share: where their windows lie."""
 
     takes_out = True
+    axes = 2  # of pixels
 
     def __init__(self, kernel_size, stride, padding, ceil_mode, **common):
         super().__init__(**common)
-        self.kernel_size = integer_pair(kernel_size, "kernel_size")
-        self.stride = self.kernel_size if stride is None else integer_pair(stride, "stride")
+        self.kernel_size = integer_tuple(kernel_size, "kernel_size", self.axes)
+        self.stride = self.kernel_size if stride is None else integer_tuple(stride, "stride", self.axes)
         self.padding = padding
         self.ceil_mode = boolean(ceil_mode, "ceil_mode")
 
     def output_shape(self, input_shape):
         dilation = getattr(self, "dilation", 1)
-        shape = ops.pool2d_output_shape((1, *input_shape), dilation=dilation, **self._window())
+        shape = self._function("pool", "_output_shape")((1, *input_shape), dilation=dilation, **self._window())
         return shape[1:]
 
     def unread_pixels(self, input_shape):
@@ -33,6 +34,10 @@ class _Pooling(Layer):
         axes = slice(1, None) if self.layout == "NCHW" else slice(None, -1)
         window = self.kernel_size, self.stride, self.padding, dilation
         return unread_pixels(input_shape[axes], output_shape[axes], *window)
+
+    def _function(self, name, suffix=""):
+        """The operation on images with so many axes."""
+        return getattr(ops, f"{name}{self.axes}d{suffix}")
 
     def _window(self):
         return {
@@ -57,19 +62,19 @@ class MaxPooling2D(_Pooling):
     @keras_names(pool_size="kernel_size", strides="stride", dilation_rate="dilation")
     def __init__(self, kernel_size=2, stride=None, padding=0, *, dilation=1, ceil_mode=False, **common):
         super().__init__(kernel_size, stride, padding, ceil_mode, **common)
-        self.dilation = integer_pair(dilation, "dilation")
+        self.dilation = integer_tuple(dilation, "dilation", self.axes)
 
     def forward(self, x, training=False, out=None):
         window, y_shape = self.planned(x.shape)
         if not training:
-            return ops.max_pool2d(x, dilation=self.dilation, **window, out=out)
+            return self._function("max_pool")(x, dilation=self.dilation, **window, out=out)
         self._x_shape = x.shape
         out = self.buffer("y", y_shape, x.dtype) if out is None else out, self.buffer("indices", y_shape, INDEX)
-        y, self._indices = ops.max_pool2d(x, dilation=self.dilation, return_indices=True, out=out, **window)
+        y, self._indices = self._function("max_pool")(x, dilation=self.dilation, return_indices=True, out=out, **window)
         return y
 
     def backward(self, grad_y):
-        return ops.max_pool2d_backward(
+        return self._function("max_pool", "_backward")(
             grad_y,
             self._indices,
             self._x_shape,
@@ -118,10 +123,10 @@ class AveragePooling2D(_Pooling):
         if training:
             self._x_shape = x.shape
             out = self.buffer("y", y_shape, x.dtype) if out is None else out
-        return ops.avg_pool2d(x, **window, **self._divisor(), out=out)
+        return self._function("avg_pool")(x, **window, **self._divisor(), out=out)
 
     def backward(self, grad_y):
-        return ops.avg_pool2d_backward(
+        return self._function("avg_pool", "_backward")(
             grad_y,
             self._x_shape,
             **self.planned(self._x_shape)[0],
@@ -130,33 +135,29 @@ class AveragePooling2D(_Pooling):
         )
 
 
-class GlobalAveragePooling2D(Layer):
-    """Mean over each image's plane: (N, H, W, C) or (N, C, H, W) to (N, C)."""
+class MaxPooling1D(MaxPooling2D):
+    """Maximum of each window of sequences; see ``fastconv.max_pool1d``. The arguments are those of MaxPooling2D with
+    one number."""
 
-    def _axes(self):
-        return (2, 3) if self.layout == "NCHW" else (1, 2)
+    axes = 1
 
-    def output_shape(self, input_shape):
-        if len(input_shape) != 3:
-            raise ValueError(f"GlobalAveragePooling2D takes images, got the shape {input_shape}")
-        return (input_shape[0 if self.layout == "NCHW" else 2],)
 
-    def plan(self, x_shape):
-        """The size of the images, the shape of the result with and without the axes of the pixels."""
-        size = tuple(x_shape[axis] for axis in self._axes())
-        kept = tuple(1 if axis in self._axes() else length for axis, length in enumerate(x_shape))
-        return size, kept, (x_shape[0], *self.output_shape(x_shape[1:]))
+class MaxPooling3D(MaxPooling2D):
+    """Maximum of each window of volumes; see ``fastconv.max_pool3d``. The arguments are those of MaxPooling2D with
+    three numbers."""
 
-    def forward(self, x, training=False):
-        layout = self.layout or "NHWC"
-        if not training:
-            return ops.global_avg_pool2d(x, layout=layout)
-        self._x_shape = x.shape
-        size, kept, y_shape = self.planned(x.shape)
-        return ops.avg_pool2d(x, size, layout=layout, out=self.buffer("y", kept, x.dtype)).reshape(y_shape)
+    axes = 3
 
-    def backward(self, grad_y):
-        size, kept, _ = self.planned(self._x_shape)
-        out = self.gradient_buffer(self._x_shape, grad_y.dtype)
-        layout = self.layout or "NHWC"
-        return ops.avg_pool2d_backward(grad_y.reshape(kept), self._x_shape, size, layout=layout, out=out)
+
+class AveragePooling1D(AveragePooling2D):
+    """Mean of each window of sequences; see ``fastconv.avg_pool1d``. The arguments are those of AveragePooling2D with
+    one number."""
+
+    axes = 1
+
+
+class AveragePooling3D(AveragePooling2D):
+    """Mean of each window of volumes; see ``fastconv.avg_pool3d``. The arguments are those of AveragePooling2D with
+    three numbers."""
+
+    axes = 3

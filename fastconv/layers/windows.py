@@ -11,7 +11,8 @@ def unread_pixels(pixels, outputs, kernel_size, stride, padding, dilation):
     read = 1
     for axis, (length, count) in enumerate(zip(pixels, outputs, strict=True)):
         reach = dilation[axis] * (kernel_size[axis] - 1) + 1
-        start = -padding_before(padding, axis, length, (count - 1) * stride[axis] + reach)
+        needed = (count - 1) * stride[axis] + reach
+        start = -(reach - 1) if padding == "causal" else -padding_before(padding, axis, length, needed)
         taps = range(0, reach, dilation[axis])
         seen = {start + index * stride[axis] + tap for index in range(count) for tap in taps}
         read *= sum(0 <= place < length for place in seen)
@@ -22,7 +23,6 @@ def padding_before(padding, axis, length, needed):
     """The padding in front of an axis; ``needed``: the length that the windows cover."""
     if isinstance(padding, str):
         total = 0 if padding == "valid" else max(needed - length, 0)
-        before = {"same": total // 2, "same_lower": total - total // 2, "causal": total}
-        return before.get(padding, 0)
+        return total - total // 2 if padding == "same_lower" else total // 2
     side = padding[axis] if isinstance(padding, (tuple, list)) else padding
     return side[0] if isinstance(side, (tuple, list)) else side

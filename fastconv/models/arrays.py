@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 
+from fastconv.layers.normalization import BatchNormalization
+from fastconv.ops import fold_batch_norm
+
 CACHE_LINE = 64  # bytes: a dense row of 256 x 256 takes half as long again with weights that begin elsewhere
 
 
@@ -55,23 +58,49 @@ def zeros_on_a_line(size, dtype):
 
 
 def freeze(leaves):
-    """Let the layers keep their weights packed and read-only copies of their arrays. Returns what ``thaw`` needs."""
+    """Let the layers keep their weights packed and read-only copies of their arrays, and fold batch normalisations into
+    the layers before them. Returns what ``thaw`` needs."""
     layers = [leaf.layer for leaf in leaves]
-    packed = [leaf.layer.pack(leaf.input_shape) for leaf in leaves]
+    folded = [fold(leaf, next_) for leaf, next_ in zip(leaves, [*leaves[1:], None], strict=True)]
+    packed = [leaf.layer.pack(leaf.input_shape, weight) for leaf, (weight, _) in zip(leaves, folded, strict=True)]
     copies = [
-        (read_only(layer.parameters, weight), read_only(layer.states))
-        for layer, weight in zip(layers, packed, strict=True)
+        (read_only(layer.parameters, None if rest else weight), read_only(layer.states))
+        for layer, weight, (_, rest) in zip(layers, packed, folded, strict=True)
     ]
     thawed = [(layer, layer.parameters, layer.states) for layer in layers]
     for layer, weight, (parameters, states) in zip(layers, packed, copies, strict=True):
         layer.packed, layer.parameters, layer.states = weight, parameters, states
+    for layer, next_, (_, rest) in zip(layers, [*layers[1:], None], folded, strict=True):
+        if rest:
+            layer.folded, next_.folded = rest, True
     return thawed
+
+
+def fold(leaf, next_):
+    """The weight of a layer with the batch normalisation behind it folded in, and (bias, activation); else two None."""
+    layer, weight = leaf.layer, leaf.layer.parameters.get("weight")
+    follows = next_ is not None and next_.key == (*leaf.key[:-1], leaf.key[-1] + 1)
+    if not (follows and layer.folds and layer.activation is None and isinstance(next_.layer, BatchNormalization)):
+        return None, None
+    channels_first = layer.layout == "NCHW"
+    if weight.ndim == 2 and channels_first and len(next_.input_shape) > 1:
+        return None, None  # a dense layer counts along the last axis, the normalisation along the first
+    norm = next_.layer
+    weight, bias = fold_batch_norm(
+        weight,
+        layer.parameters.get("bias"),
+        *norm.parameters.values(),
+        *norm.states.values(),
+        epsilon=norm.epsilon,
+        axis=0 if weight.ndim > 2 and channels_first else -1,
+    )
+    return weight, (bias, norm.activation)
 
 
 def thaw(thawed):
     """Give the layers back the arrays that they held before ``freeze``."""
     for layer, parameters, states in thawed:
-        layer.packed, layer.parameters, layer.states = None, parameters, states
+        layer.packed, layer.folded, layer.parameters, layer.states = None, None, parameters, states
 
 
 def read_only(parameters, packed=None):

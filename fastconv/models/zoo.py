@@ -91,6 +91,45 @@ def vgg16(input_shape=None, classes=1000, *, dropout=0.5, layout="NHWC", seed=No
     return Sequential(stack, input_shape=image, layout=layout, seed=seed, dtype=dtype)
 
 
+def resnet18(input_shape=None, classes=1000, *, layout="NHWC", seed=None, dtype=np.float32):
+    """ResNet-18 (He, Zhang, Ren and Sun, 2015) for 224 x 224 colour images: 11,689,512 parameters."""
+    return _resnet(_basic_block, (2, 2, 2, 2), input_shape, classes, layout, seed, dtype)
+
+
+def resnet50(input_shape=None, classes=1000, *, layout="NHWC", seed=None, dtype=np.float32):
+    """ResNet-50 (He, Zhang, Ren and Sun, 2015) for 224 x 224 colour images: 25,557,032 parameters. Where a stage halves
+    the image, the 3x3 convolution does it (version 1.5), as in torchvision."""
+    return _resnet(_bottleneck, (3, 4, 6, 3), input_shape, classes, layout, seed, dtype)
+
+
+def _resnet(block, counts, input_shape, classes, layout, seed, dtype):
+    stack = [*_conv_norm(64, 7, 2, "relu"), layers.MaxPooling2D(3, 2, 1)]
+    for stage, count in enumerate(counts):
+        for index in range(count):
+            stride = 2 if stage and not index else 1
+            stack.append(block(64 << stage, stride, first=not index))
+    stack += [layers.GlobalAveragePooling2D(), layers.Dense(classes)]
+    image = _image(input_shape, 224, 3, layout)
+    return Sequential(stack, input_shape=image, layout=layout, seed=seed, dtype=dtype)
+
+
+def _basic_block(width, stride, first):
+    body = [*_conv_norm(width, 3, stride, "relu"), *_conv_norm(width, 3)]
+    shortcut = _conv_norm(width, 1, stride) if stride > 1 else None
+    return layers.Residual(body, shortcut, "relu")
+
+
+def _bottleneck(width, stride, first):
+    body = [*_conv_norm(width, 1, 1, "relu"), *_conv_norm(width, 3, stride, "relu")]
+    shortcut = _conv_norm(4 * width, 1, stride) if first else None
+    return layers.Residual([*body, *_conv_norm(4 * width, 1)], shortcut, "relu")
+
+
+def _conv_norm(filters, size, stride=1, activation=None):
+    conv = layers.Conv2D(filters, size, stride, size // 2, bias=False)
+    return [conv, layers.BatchNormalization(activation=activation)]
+
+
 def _image(input_shape, size, channels, layout):
     if input_shape is not None:
         return input_shape

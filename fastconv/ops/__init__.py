@@ -15,6 +15,8 @@ Arguments that the functions share
     padding : int; (vertical, horizontal); ((top, bottom), (left, right)) as in `numpy.pad`; "valid" (none);
         "same" (output = ceil(input / stride), an odd pixel at the bottom or right, as in TensorFlow and
         ONNX SAME_UPPER); "same_lower" (an odd pixel at the top or left).
+    padding_mode : what the padding consists of: "constant" (zeros), "reflect", "symmetric", "edge" or "wrap", as in
+        `numpy.pad`. All but zeros are first copied, with the image: `pad2d`.
     layout : "NHWC" or "NCHW", for images and filters alike.
     precision : None (what `set_precision` says), "strict", "high" or "medium". Below "strict", 3x3 float32
         layers of stride 1 with at least 16 channels and filters may use Winograd's algorithm; on a matrix unit,
@@ -32,6 +34,7 @@ cannot be had; nothing has been written then. The bits of a result do not depend
 the other images of the batch, on strides or on ``out``.
 """
 
+from fastconv.ops.columns import col2im, im2col
 from fastconv.ops.convolution import (
     Conv2dGradients,
     conv2d,
@@ -42,6 +45,7 @@ from fastconv.ops.convolution import (
     conv2d_output_shape,
     pack_weights,
 )
+from fastconv.ops.embedding import embedding, embedding_backward
 from fastconv.ops.linear import (
     LinearGradients,
     linear,
@@ -50,6 +54,7 @@ from fastconv.ops.linear import (
     linear_backward_input,
     linear_backward_weight,
 )
+from fastconv.ops.normalization import NormGradients, batch_norm, batch_norm_backward, fold_batch_norm
 from fastconv.ops.one_dimension import (
     Conv1dGradients,
     conv1d,
@@ -59,6 +64,7 @@ from fastconv.ops.one_dimension import (
     conv1d_backward_weight,
     conv1d_output_shape,
 )
+from fastconv.ops.padding import pad1d, pad1d_backward, pad2d, pad2d_backward
 from fastconv.ops.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -67,6 +73,31 @@ from fastconv.ops.pooling import (
     max_pool2d,
     max_pool2d_backward,
     pool2d_output_shape,
+)
+from fastconv.ops.pooling_adaptive import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    adaptive_max_pool2d,
+    max_unpool2d,
+    max_unpool2d_backward,
+)
+from fastconv.ops.pooling_sequences import (
+    avg_pool1d,
+    avg_pool1d_backward,
+    global_avg_pool1d,
+    global_max_pool1d,
+    max_pool1d,
+    max_pool1d_backward,
+    pool1d_output_shape,
+)
+from fastconv.ops.pooling_volumes import (
+    avg_pool3d,
+    avg_pool3d_backward,
+    global_avg_pool3d,
+    global_max_pool3d,
+    max_pool3d,
+    max_pool3d_backward,
+    pool3d_output_shape,
 )
 from fastconv.ops.three_dimensions import (
     Conv3dGradients,

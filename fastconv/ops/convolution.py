@@ -19,7 +19,7 @@ class Conv2dGradients(NamedTuple):
 
 @in_c
 def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, layout="NHWC", activation=None,
-           precision=None, algorithm="auto", out=None):  # fmt: skip
+           precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Convolve images with filters.
 
     ``y[n,p,q,k] = activation(bias[k] + sum over r, s, c of x[n, p*stride + r*dilation - pad, ...] * weight[r,s,c,k])``
@@ -47,7 +47,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, l
 
 @in_c
 def conv2d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NHWC",
-                          precision=None, algorithm="auto", out=None):  # fmt: skip
+                          precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Gradient of a loss with respect to the input of `conv2d`.
 
     Parameters
@@ -66,7 +66,7 @@ def conv2d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, dilat
 
 @in_c
 def conv2d_backward_weight(grad_y, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NHWC",
-                           precision=None, algorithm="auto", out=None):  # fmt: skip
+                           precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Gradient of a loss with respect to the filters of `conv2d`, summed over the batch.
 
     Parameters
@@ -84,13 +84,13 @@ def conv2d_backward_weight(grad_y, x, weight_shape, *, stride=1, padding=0, dila
 
 
 def conv2d_backward(grad_y, x, weight, *, stride=1, padding=0, dilation=1, groups=1, layout="NHWC", precision=None,
-                    algorithm="auto"):  # fmt: skip
+                    algorithm="auto", padding_mode="constant"):  # fmt: skip
     """All three gradients of `conv2d`: `Conv2dGradients` (x, weight, bias).
 
     grad_y is (N, P, Q, K), the gradient with respect to the output before any activation; x and weight are what
     `conv2d` was given.
     """
-    geometry = (stride, padding, dilation, groups, layout, precision, algorithm)
+    geometry = (stride, padding, dilation, groups, layout, precision, algorithm, padding_mode)
     return Conv2dGradients(*_core.conv_gradients(2, grad_y, x, weight, *geometry))
 
 

@@ -14,7 +14,7 @@ class Conv1dGradients(Conv2dGradients):
 
 @in_c
 def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, layout="NWC", activation=None,
-           precision=None, algorithm="auto", out=None):  # fmt: skip
+           precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Convolve sequences with filters: `conv2d` with a height of 1, without a copy.
 
     ``y[n,q,k] = activation(bias[k] + sum over s, c of x[n, q*stride + s*dilation - pad, c] * weight[s,c,k])``
@@ -42,24 +42,24 @@ def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, l
 
 @in_c
 def conv1d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NWC",
-                          precision=None, algorithm="auto", out=None):  # fmt: skip
+                          precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Gradient of a loss with respect to the input of `conv1d`: from grad_y (N, Q, K) an array of shape x_shape."""
 
 
 @in_c
 def conv1d_backward_weight(grad_y, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NWC",
-                           precision=None, algorithm="auto", out=None):  # fmt: skip
+                           precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Gradient of a loss with respect to the filters of `conv1d`, summed over the batch: (S, C/groups, K)."""
 
 
 def conv1d_backward(grad_y, x, weight, *, stride=1, padding=0, dilation=1, groups=1, layout="NWC", precision=None,
-                    algorithm="auto"):  # fmt: skip
+                    algorithm="auto", padding_mode="constant"):  # fmt: skip
     """All three gradients of `conv1d`: `Conv1dGradients` (x, weight, bias).
 
     grad_y is (N, Q, K), the gradient with respect to the output before any activation; x and weight are what `conv1d`
     was given.
     """
-    geometry = (stride, padding, dilation, groups, layout, precision, algorithm)
+    geometry = (stride, padding, dilation, groups, layout, precision, algorithm, padding_mode)
     return Conv1dGradients(*_core.conv_gradients(1, grad_y, x, weight, *geometry))
 
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv import ops
+from fastconv.layers import DepthwiseConv2D
 from fastconv.plot import canvas, network
 
 CHANNELS = 4  # shown one by one; the others as one number
+DIGITS = 3  # behind the point
 
 
 class OneSum(NamedTuple):
@@ -54,12 +55,15 @@ def sum_of_output(model, image, layer, position, channel=0):
 def _patch(layer, x, row, column):
     """The numbers under the filter, (R, S, C): each is a convolution with a filter that is 1 in one place. So border,
     stride and dilation are those of the layer, whatever they are."""
-    taps = layer.kernel_size[0] * layer.kernel_size[1]
-    pick = np.eye(taps).reshape(*layer.kernel_size, 1, taps)
-    planes = np.moveaxis(x.astype(np.float64), -1, 0)[..., np.newaxis]
+    taps, channels = layer.kernel_size[0] * layer.kernel_size[1], x.shape[-1]
     geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-    picked = ops.conv2d(planes, pick, algorithm="direct", **geometry)[:, row, column]
-    return picked.T.reshape(*layer.kernel_size, -1)
+    if hasattr(layer, "padding_mode"):
+        geometry["padding_mode"] = layer.padding_mode
+    picker = DepthwiseConv2D(layer.kernel_size, depth_multiplier=taps, bias=False, **geometry)
+    pick = np.eye(taps).reshape(*layer.kernel_size, 1, taps)
+    picker.parameters["weight"] = np.tile(pick, channels)
+    picked = picker.forward(x[np.newaxis].astype(np.float64))[0, row, column]
+    return picked.reshape(channels, *layer.kernel_size).transpose(1, 2, 0)
 
 
 def one_output(model, image, layer, position=None, channel=0, *, figure=None):
@@ -107,7 +111,9 @@ def _draw_row(axes, story, number, total):
     _numbers(axes[2], products, **canvas.signed_limits(story.products))
     axes[0].set_ylabel(f"channel {number}", fontsize=9)
     axes[2].yaxis.set_label_position("right")
-    axes[2].set_ylabel(f"sum {canvas.decimal(total, 3)}", fontsize=10, rotation=0, ha="left", va="center", labelpad=8)
+    axes[2].set_ylabel(
+        f"sum {canvas.decimal(total, DIGITS)}", fontsize=10, rotation=0, ha="left", va="center", labelpad=8
+    )
 
 
 def _numbers(axis, array, **style):
@@ -132,16 +138,23 @@ def _numbers(axis, array, **style):
 
 def _arithmetic(story, sums, shown):
     """The last steps, in one line or two."""
-    parts = [canvas.decimal(sums[number], 3) for number in shown]
     others = len(sums) - len(shown)
-    rest = canvas.decimal(sums.sum() - sums[shown].sum(), 3)
-    parts += [f"{rest} ({canvas.plural(others, 'other channel')})"] if others else []
-    lines = [f"{' + '.join(parts)} = {canvas.decimal(story.total, 3)}".replace("+ −", "− ")] if len(parts) > 1 else []
-    value = canvas.decimal(story.total + story.bias, 3)
-    last = f"sum {canvas.decimal(story.total, 3)} + bias {canvas.decimal(story.bias, 3)} = {value}".replace(
-        "+ bias −", "− bias "
-    )
-    last += (
-        f";   {story.activation} makes of it {canvas.decimal(story.output, 3)}" if story.activation else ", the output"
-    )
-    return "\n".join([*lines, last])
+    terms = {str(number): sums[number] for number in shown}
+    names = dict.fromkeys(terms, "")
+    if others:
+        terms["others"] = sums.sum() - sums[shown].sum()
+        names["others"] = f" ({canvas.plural(others, 'other channel')})"
+    lines = [_equation(terms, names, story.total)] if len(terms) > 1 else []
+    value = story.total + story.bias
+    last = _equation({"sum": story.total, "bias": story.bias}, {"sum": " (sum)", "bias": " (bias)"}, value)
+    output = canvas.decimal(story.output, DIGITS)
+    lines.append(f"{last};   {story.activation} makes of it {output}" if story.activation else f"{last}, the output")
+    return "\n".join(lines)
+
+
+def _equation(terms, names, total):
+    """The terms and their sum as text; where what is shown does not add up because it is rounded, it says so."""
+    text = " + ".join(canvas.decimal(value, DIGITS) + names[key] for key, value in terms.items())
+    rounded = sum(round(value, DIGITS) for value in terms.values())
+    sign = "=" if round(rounded, DIGITS) == round(total, DIGITS) else "≈"
+    return f"{text} {sign} {canvas.decimal(total, DIGITS)}".replace("+ −", "− ")

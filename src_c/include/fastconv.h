@@ -39,7 +39,8 @@ typedef enum fc_status {
     FC_BAD_ALGORITHM,   /* the algorithm named cannot do this problem; fc_conv2d_choice says why */
     FC_BAD_PACKED,         /* the weights were packed for another problem or instruction set */
     FC_BAD_OUTPUT_PADDING, /* negative, not below stride or dilation, or beside "same" */
-    FC_SHORT_KERNEL        /* "same" of a transposed convolution: the stride is longer than the dilated kernel */
+    FC_SHORT_KERNEL,       /* "same" of a transposed convolution: the stride is longer than the dilated kernel */
+    FC_BAD_ORDER           /* neither the channels nor the pixels are adjacent in all arrays alike */
 } fc_status;
 
 /* One English sentence for a status, without a full stop. */
@@ -103,6 +104,8 @@ typedef struct fc_pool2d {
     int ceil_mode;         /* round the output size up; a last window must start inside image or top/left padding */
     int count_include_pad; /* average: padding counts in the divisor */
     int64_t divisor;       /* average: divide by this instead when positive */
+    int adaptive;          /* written by the resolvers: window i of an axis begins at floor(i*h / p) and ends before
+                              ceil((i + 1)*h / p), whatever is said above */
     int64_t p, q;
 } fc_pool2d;
 
@@ -176,6 +179,8 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
 /* Check a problem and fill in paddings and output size. Call it before every other function. */
 fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode);
 fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode);
+/* For p x q windows that share the image as evenly as they can: takes n, h, w, c, p, q and writes all others. */
+fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g);
 
 /* y[n,p,q,k] = activation(bias[k] + sum x[n, p*stride_h - pad_top + r*dilation_h, ..., c] * weight[r,s,c,k]).
  * Shapes: x (n,h,w,c); weight (r,s,c/groups,k); bias (k), may be NULL; y (n,p,q,k).
@@ -191,30 +196,32 @@ fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, 
 
 /* Transposed convolution: y = activation(bias[c] + what fc_conv2d_backward_input makes of grad_y = x). `g` is the
  * convolution that is transposed, so that x has its p, q, k and y its h, w, c; bias (c), may be NULL. x may have any
- * type, as the image of fc_conv2d_forward. Its gradients, with the same `g`: of x fc_conv2d_forward of dL/dy, of the weights
- * fc_conv2d_backward_weight with grad_y = x and x = dL/dy.
+ * type, as the image of fc_conv2d_forward. Its gradients, with the same `g`: of x fc_conv2d_forward of dL/dy, of the
+ * weights fc_conv2d_backward_weight with grad_y = x and x = dL/dy.
  * The resolver takes n, p, q, k, c, filters, strides, dilations and groups, checks them and fills in paddings, h and w:
- * (p - 1)*stride + dilation*(r - 1) + 1 - padding + output_padding, or p*stride for FC_PAD_SAME and FC_PAD_SAME_LOWER. */
+ * (p - 1)*stride + dilation*(r - 1) + 1 - padding + output_padding, or p*stride for FC_PAD_SAME and
+ * FC_PAD_SAME_LOWER. */
 fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
                                       int64_t output_padding_w);
 fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                               const fc_array *y, const fc_options *options);
 
 /* Weights that many calls of fc_conv2d_forward, or of fc_conv2d_backward_input and fc_conv_transpose2d, use can be
- * packed once: set weight->packed to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
- * the same bits. The array stays with its block, unchanged: some calls read it instead. Many threads may read a block.
- * It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call with
- * other filters, groups, operation, type of arithmetic or instruction set (going backward also with other taps for a
- * phase of the stride) returns FC_BAD_PACKED. A block is made for this process: it is no format for files.
- * A size of 0: nothing is gained, the algorithm that `g` and `options` choose does not use it; leave `packed` NULL. */
+ * packed once: set weight->packed to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that
+ * fc_conv2d_pack has filled. Results have the same bits. The array stays with its block, unchanged: some calls read it
+ * instead. Many threads may read a block. It serves any number of images, any image size and, going forward, any
+ * stride, dilation and padding; a call with other filters, groups, operation, type of arithmetic or instruction set
+ * (going backward also with other taps for a phase of the stride) returns FC_BAD_PACKED. A block is made for this
+ * process: it is no format for files. A size of 0: nothing is gained, the algorithm that `g` and `options` choose does
+ * not use it; leave `packed` NULL. */
 size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options);
 fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
                          const fc_options *options, void *packed);
 fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
 
-/* Convolution of volumes, its gradients and its transpose, as those of images above: x (n,d,h,w,c); weight (t,r,s,c/groups,k);
- * y (n,o,p,q,k); bias and grad_bias (k) are arrays with stride[3]. The algorithms are those of conv2d for images of
- * t * c channels; fc_conv3d_choice tells which. */
+/* Convolution of volumes, its gradients and its transpose, as those of images above: x (n,d,h,w,c); weight
+ * (t,r,s,c/groups,k); y (n,o,p,q,k); bias and grad_bias (k) are arrays with stride[3]. The algorithms are those of
+ * conv2d for images of t * c channels; fc_conv3d_choice tells which. */
 fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode);
 const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                              const char **reason);
@@ -240,6 +247,31 @@ fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 /* y = sum of the window / divisor; see fc_pool2d for the divisor. */
 fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y);
 fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x);
+
+/* Normalisation of n images of so many pixels, in any number of axes: x, y and their gradients have the strides [0] of
+ * the image, [2] of the pixel and [3] of the channel, of which the pixel's or the channel's is 1 in all of them alike;
+ * else FC_BAD_ORDER. They are of one type, float32 or float64. weight and bias (c), which may be NULL (1 and 0),
+ * running_mean and running_var are float32 or float64. The activation is FC_NONE, FC_RELU or FC_LEAKY_RELU. */
+typedef struct fc_batch_norm {
+    int64_t n, pixels, c;
+    double epsilon;
+    fc_activation activation;
+} fc_batch_norm;
+
+/* mean[c] of all x of a channel and inverse_std[c] = 1 / sqrt(their biased variance + epsilon), both results, and then
+ * y = activation((x - mean) * inverse_std * weight + bias). Unless NULL, running_mean and running_var move to the mean
+ * and the unbiased variance by the share `momentum` of the way. n*pixels below 2: FC_BAD_SIZE. */
+fc_status fc_batch_norm_train(const fc_batch_norm *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const fc_array *running_mean, const fc_array *running_var, double momentum,
+                              const fc_array *y, double *mean, double *inverse_std);
+/* The same y with the mean and inverse_std given. */
+fc_status fc_batch_norm_apply(const fc_batch_norm *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
+                              const double *mean, const double *inverse_std, const fc_array *y);
+/* Gradients, of fc_batch_norm_train or else of fc_batch_norm_apply. grad_x may be NULL, and it may be grad_y. */
+fc_status fc_batch_norm_backward(const fc_batch_norm *g, int training, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *weight, const fc_array *bias, const double *mean,
+                                 const double *inverse_std, const fc_array *grad_x, double *grad_weight,
+                                 double *grad_bias);
 
 /* A training step, on adjacent numbers of one type. grad_x = grad_y times the slope of the activation, from its result
  * y; grad_x may be grad_y. */

@@ -9,4 +9,5 @@
 #include "reduce/reduce_body.h"
 #include "winograd/winograd_body.h"
 #include "elementwise/elementwise_body.h"
+#include "norm/norm_body.h"
 #undef F

@@ -7,6 +7,7 @@
 #include "depthwise/depthwise.h"
 #include "elementwise/elementwise.h"
 #include "gemm/gemm.h"
+#include "norm/norm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"
 #include "split/split.h"

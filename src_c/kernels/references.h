@@ -7,3 +7,4 @@
 #include "reduce/reduce_ref.h"
 #include "winograd/winograd_ref.h"
 #include "elementwise/elementwise_ref.h"
+#include "norm/norm_ref.h"

@@ -17,9 +17,24 @@ static void cover(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64
     }
 }
 
+/* The same of adaptive pooling: the rule of its windows, with input and output in each other's place. */
+static void cover_adaptive(int64_t in, int64_t out, fc_span *spans) {
+    for (int64_t i = 0; i < in; i++) spans[i] = (fc_span){i * out / in, fc_ceil_div((i + 1) * out, in)};
+}
+
+static void cover_all(const fc_pool2d *g, fc_span *rows, fc_span *columns) {
+    if (g->adaptive) {
+        cover_adaptive(g->h, g->p, rows);
+        cover_adaptive(g->w, g->q, columns);
+    } else {
+        cover(g->h, g->p, g->r, g->stride_h, g->pad_top, rows);
+        cover(g->w, g->q, g->s, g->stride_w, g->pad_left, columns);
+    }
+}
+
 /* Scratch that suffices for a task of one line and one channel, whatever the type. */
 static size_t least_scratch(const fc_pool2d *g) {
-    const int64_t rows = FC_MIN(g->p, (g->r - 1) / g->stride_h + 1);
+    const int64_t rows = FC_MIN(g->p, g->adaptive ? g->p / g->h + 2 : (g->r - 1) / g->stride_h + 1);
     return 4 * FC_CACHE_LINE + (size_t)(g->w + 2 * rows * g->q) * sizeof(double);
 }
 
@@ -33,8 +48,7 @@ fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
     char *scratch = fc_scratch_take(cover_bytes + (size_t)threads * worker_bytes);
     if (scratch == NULL) return FC_NO_MEMORY;
     fc_span *rows = (fc_span *)(void *)scratch, *columns = rows + g->h;
-    cover(g->h, g->p, g->r, g->stride_h, g->pad_top, rows);
-    cover(g->w, g->q, g->s, g->stride_w, g->pad_left, columns);
+    cover_all(g, rows, columns);
     fc_unpool u = {.g = g, .grad_y = grad_y, .grad_x = grad_x, .rows = rows, .columns = columns};
     fc_unpool_plan(&u, worker_bytes);
     const fc_status status = fc_unpool_run_tasks(&u, threads, scratch + cover_bytes);

@@ -119,8 +119,9 @@ static int weights_readable(const plan *pl) {
 }
 
 /* Measured on AVX-512: of 4x4 images and all of their border (6x6 outputs, 3x3, 64 channels), where 44 % of the
- * products are with pixels, x1.9; 7x7 images with a border of one, 82 %, x1.1. With few channels the calls of the tile kernel
- * would be short, and on large images there is nothing to gain. It decides the order of sums, so it knows one image. */
+ * products are with pixels, x1.9; 7x7 images with a border of one, 82 %, x1.1. With few channels the calls of the tile
+ * kernel would be short, and on large images there is nothing to gain. It decides the order of sums, so it knows one
+ * image. */
 enum { LEAST_CHANNELS_BY_TAPS = 16, MOST_LINES_BY_TAPS = 32 };
 
 static const double MOST_SHARE_BY_TAPS = 0.88;
@@ -182,8 +183,8 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, FC_MC, FC_INPUT_ELEMENTS,
                                  pl->kernels->mr);
-    const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->by_taps = worth_sorting(pl);
+    const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->never_pack = few_blocks && !pl->by_taps && weights_readable(pl);
     pl->pack_late = few_blocks && d->weight.packed == NULL;
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));

@@ -103,7 +103,9 @@ static int fits(const plan *pl, int64_t rows, int64_t columns) {
 
 /* Two vectors of an odd number a line may be of two lines, and make the products with border zeros of both: such pairs
  * are never cut, whatever the number of threads. */
-static int64_t whole_pairs(const plan *pl, int64_t rows) { return pl->line_vectors % 2 == 0 ? rows : (rows + 1) / 2 * 2; }
+static int64_t whole_pairs(const plan *pl, int64_t rows) {
+    return pl->line_vectors % 2 == 0 ? rows : (rows + 1) / 2 * 2;
+}
 
 /* Lines of a block, at most: as many as fit. */
 static int64_t rows_that_fit(const plan *pl) {
@@ -165,7 +167,8 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->passes = fc_split_reduction(w->r, w->s, d->c);
     pl->over_h = (pl->passes.rows - 1) * w->dilation_h / w->stride_h;
     pl->over_w = (w->s - 1) * w->dilation_w / w->stride_w;
-    const double work = (double)(d->n * w->p) * (double)(w->q * w->r * w->s) * (double)d->c * (double)(d->k * d->groups);
+    const double work =
+        (double)(d->n * w->p) * (double)(w->q * w->r * w->s) * (double)d->c * (double)(d->k * d->groups);
     const int threads = fc_threads_for(INT32_MAX, work);
     if (!plan_blocks(pl, threads)) return 0;
     lay_out_block(pl);
@@ -308,7 +311,8 @@ static void multiply_vectors(const task *t, const pass *ps, fc_lanes *tile, int6
     const fc_direct *d = pl->d;
     const int64_t row_terms = ps->channels * pl->window.s, skipped = ps->terms_before + from * row_terms;
     const char *weights = pl->scratch + (size_t)((t->group * term_count(pl) + skipped) * d->k) * pl->size;
-    const char *bias = last && d->bias != NULL ? pl->scratch + pl->bias_at + (size_t)(t->group * d->k) * pl->size : NULL;
+    const char *bias = NULL;
+    if (last && d->bias != NULL) bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k) * pl->size;
     const int64_t tiles = fc_ceil_div(d->k, pl->kernels->mr);
     tile->b_term = (const ptrdiff_t *)(const void *)(pl->scratch + pl->term_at) + skipped;
     tile->terms = (end - from) * row_terms;
@@ -414,8 +418,8 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
     return run(&d);
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
-                                const fc_array *grad_x, fc_activation activation) {
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
     return fc_backward_input_by(run, g, grad_y, weight, bias, grad_x, activation);
 }
 
@@ -438,7 +442,8 @@ static double use_by_pixels(const fc_problem *problem, int64_t vl) {
     const fc_conv2d *g = problem->g;
     const fc_window w = problem->operation == FC_BACKWARD_INPUT
                             ? backward_window(g)
-                            : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s, .stride_h = g->stride_h,
+                            : (fc_window){.h = g->h, .p = g->p, .q = g->q, .r = g->r, .s = g->s,
+                                          .stride_h = g->stride_h,
                                           .stride_w = g->stride_w, .dilation_h = g->dilation_h,
                                           .dilation_w = g->dilation_w, .top = g->pad_top};
     const int64_t over = (w.s - 1) * w.dilation_w / w.stride_w;
@@ -466,6 +471,10 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
+/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4 with
+ * stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14 x1.6. */
+enum { LEAST_STRIDED_TAPS = 2 };
+
 /* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters
  * x1.05. */
 enum { MOST_WEIGHTS = 1 << 14 };
@@ -475,7 +484,8 @@ static const char *refusal_of_weight_gradient(const fc_conv2d *g, int64_t vl) {
     if (g->dilation_h > 1 || g->dilation_w > 1) return "its gradient of the weights needs dilation 1";
     if (filters * (g->c / g->groups) > MOST_WEIGHTS / (g->r * g->s))
         return "its gradient of the weights is made for few weights";
-    if (use_by_places(g, vl) <= use_by_filters(filters, vl)) return "the filters fill vectors as well as the windows do";
+    if (use_by_places(g, vl) <= use_by_filters(filters, vl))
+        return "the filters fill vectors as well as the windows do";
     return NULL;
 }
 
@@ -483,8 +493,10 @@ static const char *refusal(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int64_t filters = (problem->operation == FC_BACKWARD_INPUT ? g->c : g->k) / g->groups;
     const int64_t vl = fc_kernels_for(problem->dtype)->vl;
-    if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < LEAST_TAPS * g->stride_h * g->stride_w)
-        return "it is made for windows of 8 and more taps a phase of the stride";
+    const int64_t least = problem->operation == FC_BACKWARD_INPUT && g->stride_h * g->stride_w > 1 ? LEAST_STRIDED_TAPS
+                                                                                                  : LEAST_TAPS;
+    if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < least * g->stride_h * g->stride_w)
+        return "it is made for windows of 8 and more taps, of 2 a phase in a strided gradient of the input";
     if (problem->operation == FC_BACKWARD_WEIGHT) return refusal_of_weight_gradient(g, vl);
     if ((double)filters > WORTHWHILE * use_by_pixels(problem, vl) * (double)vl)
         return "it is made for fewer filters than a vector has numbers";
@@ -498,4 +510,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {
     "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight,
-    "auto takes it for a handful of filters and windows of 8 taps or more: lanes are pixels"};
+    "auto takes it for a handful of filters and windows of several taps: lanes are pixels"};

@@ -123,8 +123,8 @@ static void place_interleaved_windows(const plan *pl, char *memory) {
 static void bring_grad_y(const plan *pl, int64_t group, const fc_block *chunk, char *dst) {
     const int64_t *stride = pl->grad_y.array.stride, p = pl->window.p, q = pl->window.q;
     const fc_channels filters = {.c = group * pl->k, .channels = pl->k, .width = pl->k};
-    const int side_by_side = stride[3] == 1 && stride[2] == pl->k && pl->grad_y.array.depth == NULL;
-    const int unbroken = side_by_side && stride[1] == q * stride[2] && stride[0] == p * stride[1];
+    const int unbroken = pl->grad_y.array.depth == NULL && stride[3] == 1 && stride[2] == pl->k &&
+                         stride[1] == q * stride[2] && stride[0] == p * stride[1];
     if (unbroken) {
         const int64_t at = chunk->row * stride[1] + chunk->q * stride[2];
         const char *src = (const char *)pl->grad_y.array.data + at * (int64_t)fc_dtype_size(pl->grad_y.array.dtype);

@@ -15,7 +15,7 @@
 enum {
     TASK_NUMBERS = 1 << 15, /* 128 KiB an array */
     PARTS = 64,             /* of a sum of squares; each goes over to double precision ... */
-    CHAIN = 1 << 12,        /* ... after so many numbers: 64 a lane, as far as rounding is concerned */
+    CHAIN = 1 << 12         /* ... after so many numbers: 64 a lane, as far as rounding is concerned */
 };
 
 typedef struct job {

@@ -56,7 +56,8 @@ static fc_status resolve_transposed_axis(const axis *a, int64_t *in, fc_padding 
     if (*a->out < 1 || a->kernel < 1) return FC_BAD_SIZE;
     if (a->stride < 1) return FC_BAD_STRIDE;
     if (a->dilation < 1) return FC_BAD_DILATION;
-    if (output_padding < 0 || (output_padding >= a->stride && output_padding >= a->dilation)) return FC_BAD_OUTPUT_PADDING;
+    const int long_padding = output_padding >= a->stride && output_padding >= a->dilation;
+    if (output_padding < 0 || long_padding) return FC_BAD_OUTPUT_PADDING;
     if (same && output_padding > 0) return FC_BAD_OUTPUT_PADDING;
     int64_t span;
     if (span_of(a, &span)) return FC_TOO_LARGE;
@@ -99,7 +100,8 @@ fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode) {
     return FC_OK;
 }
 
-/* Whether no image of 2-D algorithms is made of more numbers than can be addressed: slices times channels of all taps. */
+/* Whether no image of 2-D algorithms is made of more numbers than can be addressed: slices times channels of all
+ * taps. */
 static int volumes_addressable(const fc_conv3d *g) {
     int64_t channels, filters, images;
     return !__builtin_mul_overflow(g->c, g->t, &channels) && !__builtin_mul_overflow(g->k, g->t, &filters) &&
@@ -172,7 +174,31 @@ static fc_status windows_touch(const axis *a) {
     return FC_OK;
 }
 
+/* One axis of adaptive pooling; the kernel and the stride are the largest that occur. Whether all windows are equal. */
+static int share_evenly(int64_t in, int64_t out, int64_t *kernel, int64_t *stride) {
+    const int even = in % out == 0;
+    *stride = (in - 1) / out + 1;
+    *kernel = even ? *stride : FC_MIN(in, *stride + 1);
+    return even;
+}
+
+fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g) {
+    int64_t unused;
+    if (g->n < 0 || g->c < 1 || g->h < 1 || g->w < 1 || g->p < 1 || g->q < 1) return FC_BAD_SIZE;
+    if (!addressable(g->n, g->h, g->w, g->c) || !addressable(g->n, g->p, g->q, g->c) ||
+        __builtin_mul_overflow(g->h + 1, g->p + 1, &unused) || __builtin_mul_overflow(g->w + 1, g->q + 1, &unused))
+        return FC_TOO_LARGE;
+    const fc_pool2d sizes = {.n = g->n, .h = g->h, .w = g->w, .c = g->c, .p = g->p, .q = g->q, .dilation_h = 1,
+                             .dilation_w = 1};
+    *g = sizes;
+    const int rows = share_evenly(g->h, g->p, &g->r, &g->stride_h);
+    const int columns = share_evenly(g->w, g->q, &g->s, &g->stride_w);
+    g->adaptive = !rows || !columns;
+    return FC_OK;
+}
+
 fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode) {
+    g->adaptive = 0;
     if (g->n < 0 || g->c < 1 || g->h < 1 || g->w < 1 || g->r < 1 || g->s < 1) return FC_BAD_SIZE;
     axis rows = {g->h, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p};
     axis columns = {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q};

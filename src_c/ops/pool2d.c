@@ -76,12 +76,10 @@ static void pool_in_place(const job *j, int64_t n, int64_t p, int64_t rows) {
 
 static void pool_packed(const job *j, int64_t n, int64_t p, int64_t rows, int64_t c, int64_t channels, char *memory) {
     const fc_pool2d *g = j->g;
-    const int64_t start = p * g->stride_h - g->pad_top;
-    const int64_t first = FC_MAX(0, start);
-    const int64_t end = FC_MIN(g->h, start + (rows - 1) * g->stride_h + (g->r - 1) * g->dilation_h + 1);
+    const fc_span lines = fc_pool_lines(g, p, rows);
     const fc_reader reader = {.array = *j->x, .to = j->y->dtype, .kernels = j->kernels};
-    fc_pool_read_lines(&reader, g->w, n, first, end - first, c, channels, memory);
-    const fc_pool_layout m = {.first_line = first, .x_line = g->w * channels, .x_column = channels, .first_row = p,
+    fc_pool_read_lines(&reader, g->w, n, lines.first, lines.end - lines.first, c, channels, memory);
+    const fc_pool_layout m = {.first_line = lines.first, .x_line = g->w * channels, .x_column = channels, .first_row = p,
                               .y_row = g->q * channels, .y_column = channels, .indices_row = g->q * channels,
                               .indices_column = channels, .channels = channels};
     int64_t *indices = j->indices == NULL ? NULL : (int64_t *)(void *)(memory + j->indices_at);

@@ -4,6 +4,7 @@
 #include "../base/compiler.h"
 #include "../base/convert.h"
 #include "../base/element.h"
+#include "blocking.h"
 
 /* The part of a window along one axis that lies inside the image. */
 typedef struct span {
@@ -19,6 +20,20 @@ static span clip(int64_t start, int64_t kernel, int64_t dilation, int64_t in, in
     return s;
 }
 
+/* The same of adaptive pooling. */
+static span share(int64_t o, int64_t in, int64_t out) {
+    span s = {.first = o * in / out};
+    s.count = s.padded = fc_ceil_div((o + 1) * in, out) - s.first;
+    return s;
+}
+
+fc_span fc_pool_lines(const fc_pool2d *g, int64_t p, int64_t rows) {
+    if (g->adaptive) return (fc_span){p * g->h / g->p, fc_ceil_div((p + rows) * g->h, g->p)};
+    const int64_t start = p * g->stride_h - g->pad_top;
+    const int64_t end = start + (rows - 1) * g->stride_h + (g->r - 1) * g->dilation_h + 1;
+    return (fc_span){FC_MAX(0, start), FC_MIN(g->h, end)};
+}
+
 /* The last window along the row that lies wholly inside the image, -1 if none does. */
 static int64_t last_inside(const fc_pool2d *g) {
     const int64_t room = g->w - 1 + g->pad_left - (g->s - 1) * g->dilation_w;
@@ -28,10 +43,11 @@ static int64_t last_inside(const fc_pool2d *g) {
 fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t p, int64_t q, ptrdiff_t *x_at,
                            ptrdiff_t *y_at) {
     const int64_t left = q * g->stride_w - g->pad_left;
-    const span rows = clip(p * g->stride_h - g->pad_top, g->r, g->dilation_h, g->h, g->pad_bottom);
-    const span columns = clip(left, g->s, g->dilation_w, g->w, g->pad_right);
+    const span rows = g->adaptive ? share(p, g->h, g->p)
+                                  : clip(p * g->stride_h - g->pad_top, g->r, g->dilation_h, g->h, g->pad_bottom);
+    const span columns = g->adaptive ? share(q, g->w, g->q) : clip(left, g->s, g->dilation_w, g->w, g->pad_right);
     fc_pool_run run = {.pixels = 1, .channels = m->channels, .rows = rows.count, .columns = columns.count};
-    if (left >= 0 && q <= last_inside(g)) run.pixels = last_inside(g) - q + 1;
+    if (!g->adaptive && left >= 0 && q <= last_inside(g)) run.pixels = last_inside(g) - q + 1;
     run.x_step = g->stride_w * m->x_column;
     run.row_step = g->dilation_h * m->x_line;
     run.column_step = g->dilation_w * m->x_column;

@@ -19,6 +19,9 @@ typedef struct fc_pool_layout {
     int64_t channels;
 } fc_pool_layout;
 
+/* The lines that the windows of rows [p, p + rows) read. */
+fc_span fc_pool_lines(const fc_pool2d *g, int64_t p, int64_t rows);
+
 /* The run that starts at window (p, q): up to all windows that lie wholly inside the image, or a single one at the
  * border. *x_at and *y_at receive the offsets of its first pixel. run->indices is left alone. */
 fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t p, int64_t q, ptrdiff_t *x_at,

@@ -4,37 +4,9 @@
 #include "../base/compiler.h"
 #include "../base/scratch.h"
 #include "../ops/direct.h"
-#include "check.h"
-
-/* ---------------------------------------------------------------- arrays */
-
-typedef enum layout { CHANNELS_LAST, CHANNELS_FIRST } layout;
-
-static fc_array image(void *data, fc_dtype dtype, layout order, int64_t h, int64_t w, int64_t c) {
-    fc_array a = {.data = data, .dtype = dtype, .stride = {h * w * c, w * c, c, 1}};
-    if (order == CHANNELS_FIRST) a.stride[1] = w, a.stride[2] = 1, a.stride[3] = h * w;
-    return a;
-}
-
-static fc_array filters(void *data, fc_dtype dtype, layout order, int64_t r, int64_t s, int64_t c, int64_t k) {
-    fc_array a = {.data = data, .dtype = dtype, .stride = {s * c * k, c * k, k, 1}};
-    if (order == CHANNELS_FIRST) a.stride[0] = s, a.stride[1] = 1, a.stride[2] = r * s, a.stride[3] = c * r * s;
-    return a;
-}
+#include "problems.h"
 
 /* ---------------------------------------------------------------- convolution */
-
-static int random_problem(fc_conv2d *g) {
-    const int64_t groups = random_between(1, 4) == 4 ? random_between(2, 3) : 1;
-    *g = (fc_conv2d){.n = random_between(1, 3), .h = random_between(1, 12), .w = random_between(1, 40),
-                     .c = groups * random_between(1, 20), .k = groups * random_between(1, 40), .r = random_between(1, 4),
-                     .s = random_between(1, 5), .stride_h = random_between(1, 3), .stride_w = random_between(1, 3),
-                     .dilation_h = random_between(1, 2), .dilation_w = random_between(1, 3), .groups = groups,
-                     .pad_top = random_between(0, 3), .pad_bottom = random_between(0, 3),
-                     .pad_left = random_between(0, 3), .pad_right = random_between(0, 3)};
-    if (random_between(0, 3) == 0) g->groups = g->k = g->c; /* depthwise */
-    return fc_conv2d_resolve(g, (fc_padding)random_between(0, 3)) == FC_OK;
-}
 
 /* 3x3 filters with stride 1. Now and then more channels and filters than a pass, a block or a panel has, and borders
  * that reach far beyond the filter. */
@@ -96,7 +68,9 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, f
     CHECK(fc_conv2d_backward_bias(g, &ones, &grad_bias) == FC_OK, "status of backward_bias");
     double sum = 0;
     for (int64_t i = 0; i < g->n * g->p * g->q; i++)
-        sum += number_at(y.data, dtype, (size_t)(i / (g->p * g->q) * y.stride[0] + i / g->q % g->p * y.stride[1] + i % g->q * y.stride[2]));
+        sum += number_at(y.data, dtype,
+                         (size_t)(i / (g->p * g->q) * y.stride[0] + i / g->q % g->p * y.stride[1] +
+                                  i % g->q * y.stride[2]));
     CHECK(number_at(bias.data, dtype, 0) == sum, "backward_bias");
     free(x.data), free(w.data), free(y.data), free(y_judge.data), free(bias.data);
     free(grad_x.data), free(grad_x_judge.data), free(grad_w.data), free(grad_w_judge.data);
@@ -124,7 +98,8 @@ static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan
     grad_w.data = new_poisoned(FC_FLOAT32, w_size), grad_w_judge.data = new_poisoned(FC_FLOAT32, w_size);
     CHECK(fc_split_backward_weight(g, &y, &x, &grad_w, parts) == FC_OK, "status of the gradient by parts");
     fc_conv2d_backward_weight(g, &y, &x, &grad_w_judge, &judge);
-    CHECK(close_numbers(grad_w.data, grad_w_judge.data, FC_FLOAT32, w_size, with_nan == 2 ? 1e33 : 0), "gradient by parts");
+    CHECK(close_numbers(grad_w.data, grad_w_judge.data, FC_FLOAT32, w_size, with_nan == 2 ? 1e33 : 0),
+          "gradient by parts");
     free(grad_w.data), free(grad_w_judge.data);
     free(x.data), free(w.data), free(bias.data), free(y.data), free(y_judge.data);
 }
@@ -186,104 +161,6 @@ static void test_winograd_threads(const fc_conv2d *g, fc_dtype dtype, layout ord
     free(x.data), free(w.data), free(grad_y.data), free(first[0]), free(first[1]), free(first[2]);
 }
 
-/* ---------------------------------------------------------------- weights packed before the call */
-
-static const fc_options direct = {.algorithm = FC_DIRECT};
-
-static fc_status run_packed(fc_operation operation, const fc_conv2d *g, const fc_array *from, const fc_array *weight,
-                            const fc_array *to) {
-    return operation == FC_FORWARD ? fc_conv2d_forward(g, from, weight, NULL, to, &direct)
-                                   : fc_conv2d_backward_input(g, from, weight, to, &direct);
-}
-
-static int is_refused(fc_operation operation, const fc_conv2d *g, const fc_array *weight, const fc_array *image) {
-    fc_explanation e; /* by the same check; follows no pointers */
-    return fc_conv2d_explain(g, operation, image, weight, NULL, image, &direct, &e) == FC_BAD_PACKED;
-}
-
-/* Whoever calls with a block that was made for something else is told so. */
-static void test_packed_for_another(const fc_conv2d *g, fc_operation operation, const fc_array *weight) {
-    fc_array image = {.data = weight->data, .dtype = weight->dtype};
-    const fc_operation other_operation = operation == FC_FORWARD ? FC_BACKWARD_INPUT : FC_FORWARD;
-    const int isa = fc_get_isa(), other_isa = isa == fc_isa_count() - 1 ? -1 : fc_isa_count() - 1;
-    fc_conv2d other;
-    CHECK(!is_refused(operation, g, weight, &image), "packed for this call");
-#define REFUSED(field, value) \
-    do { \
-        other = *g, other.field = (value); \
-        CHECK(is_refused(operation, &other, weight, &image), "packed with another " #field); \
-    } while (0)
-    REFUSED(c, g->c + g->groups);
-    REFUSED(k, g->k + g->groups);
-    REFUSED(r, g->r + 1);
-    REFUSED(s, g->s + 1);
-    REFUSED(groups, g->groups + 1);
-    if (operation == FC_BACKWARD_INPUT) {
-        REFUSED(stride_h, g->stride_h + 1);
-        REFUSED(stride_w, g->stride_w + 1);
-        if (g->stride_h > 1) REFUSED(pad_top, g->pad_top + 1);
-        if (g->stride_w > 1) REFUSED(dilation_w, g->dilation_w + 1);
-        if (g->stride_w > 1 && g->w > 1) REFUSED(w, 1);
-    }
-#undef REFUSED
-    CHECK(is_refused(other_operation, g, weight, &image), "packed for the other operation");
-    if (other_isa >= 0) {
-        fc_set_thread_isa(other_isa);
-        CHECK(is_refused(operation, g, weight, &image), "packed for another instruction set");
-        fc_set_thread_isa(isa);
-    }
-    image.dtype = weight->dtype == FC_FLOAT32 ? FC_FLOAT64 : FC_FLOAT32;
-    CHECK(is_refused(operation, g, weight, &image), "packed for another type");
-}
-
-/* Packed for one image and with one thread, used for several with several: the same bits. */
-static void test_packed(const fc_conv2d *g, fc_dtype dtype, layout order) {
-    const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
-    const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
-    const fc_array x = image(new_array(dtype, x_size), dtype, order, g->h, g->w, g->c);
-    const fc_array y = image(new_array(dtype, y_size), dtype, order, g->p, g->q, g->k);
-    fc_array w = filters(new_array(dtype, w_size), dtype, order, g->r, g->s, g->c / g->groups, g->k);
-    for (size_t i = 0; i < w_size; i++) set_number(w.data, dtype, i, number_at(w.data, dtype, i) / 3);
-    for (fc_operation operation = FC_FORWARD; operation <= FC_BACKWARD_INPUT; operation++) {
-        const char *reason, *choice = fc_conv2d_choice(g, operation, dtype, &direct, &reason);
-        if (strcmp(choice, "direct") != 0) continue; /* depthwise, few filters */
-        const size_t size = operation == FC_FORWARD ? y_size : x_size;
-        fc_array to = operation == FC_FORWARD ? y : x, packed = w, to_packed = to;
-        to.data = new_poisoned(dtype, size), to_packed.data = new_poisoned(dtype, size);
-        fc_conv2d one = *g;
-        one.n = 1;
-        const size_t bytes = fc_conv2d_pack_size(&one, operation, dtype, &direct);
-        void *block = malloc(bytes);
-        CHECK(bytes > 0 && fc_conv2d_pack(&one, operation, dtype, &w, &direct, block) == FC_OK, "packing");
-        packed.packed = block;
-        const fc_array *from = operation == FC_FORWARD ? &x : &y;
-        CHECK(run_packed(operation, g, from, &w, &to) == FC_OK, "status without packed weights");
-        CHECK(run_packed(operation, g, from, &packed, &to_packed) == FC_OK, "status with packed weights");
-        CHECK(memcmp(to.data, to_packed.data, size * size_of(dtype)) == 0, "packed weights change bits");
-        test_packed_for_another(g, operation, &packed);
-        memset(block, 0, 1);
-        memset(to_packed.data, 0, size * size_of(dtype)), memset(to.data, 0, size * size_of(dtype));
-        CHECK(run_packed(operation, g, from, &packed, &to_packed) == FC_BAD_PACKED, "packed for nothing");
-        CHECK(memcmp(to.data, to_packed.data, size * size_of(dtype)) == 0, "something was written");
-        free(block), free(to.data), free(to_packed.data);
-    }
-    free(x.data), free(y.data), free(w.data);
-}
-
-/* Where another algorithm is chosen there is nothing to pack, and no packing. */
-static void test_nothing_to_pack(fc_conv2d g) {
-    char block[1];
-    float number = 0;
-    const fc_array w = {.data = &number, .dtype = FC_FLOAT32};
-    const fc_options winograd = {.algorithm = FC_WINOGRAD};
-    fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
-    CHECK(fc_conv2d_pack_size(&g, FC_FORWARD, FC_FLOAT32, &winograd) == 0, "Winograd's algorithm packs nothing");
-    CHECK(fc_conv2d_pack_size(&g, FC_BACKWARD_WEIGHT, FC_FLOAT32, NULL) == 0, "no weights are read");
-    CHECK(fc_conv2d_pack_size(&g, FC_FORWARD, FC_UINT8, NULL) == 0, "not a type of arithmetic");
-    CHECK(fc_conv2d_pack(&g, FC_FORWARD, FC_FLOAT32, &w, &winograd, block) == FC_BAD_ALGORITHM, "nothing to pack");
-    CHECK(fc_conv2d_pack(&g, FC_FORWARD, FC_UINT8, &w, &direct, block) == FC_BAD_DTYPE, "not a type of arithmetic");
-}
-
 /* ---------------------------------------------------------------- pooling */
 
 static int random_pool(fc_pool2d *g) {
@@ -298,14 +175,17 @@ static int random_pool(fc_pool2d *g) {
 }
 
 /* The maximum by definition: the border is minus infinity, the first winner stays. */
-static double max_of_window(const fc_pool2d *g, const fc_array *x, int64_t n, int64_t p, int64_t q, int64_t c, int64_t *place) {
+static double max_of_window(const fc_pool2d *g, const fc_array *x, int64_t n, int64_t p, int64_t q, int64_t c,
+                            int64_t *place) {
     double best = -INFINITY;
     *place = -1;
     for (int64_t r = 0; r < g->r; r++)
         for (int64_t s = 0; s < g->s; s++) {
-            const int64_t h = p * g->stride_h - g->pad_top + r * g->dilation_h, w = q * g->stride_w - g->pad_left + s * g->dilation_w;
+            const int64_t h = p * g->stride_h - g->pad_top + r * g->dilation_h;
+            const int64_t w = q * g->stride_w - g->pad_left + s * g->dilation_w;
             if (h < 0 || h >= g->h || w < 0 || w >= g->w) continue;
-            const double value = number_at(x->data, x->dtype, (size_t)(n * x->stride[0] + h * x->stride[1] + w * x->stride[2] + c * x->stride[3]));
+            const int64_t at = n * x->stride[0] + h * x->stride[1] + w * x->stride[2] + c * x->stride[3];
+            const double value = number_at(x->data, x->dtype, (size_t)at);
             if (*place < 0 || value > best) best = value, *place = h * g->w + w;
         }
     return best;
@@ -546,7 +426,8 @@ static void test_no_memory(fc_algorithm algorithm, int operation, int with_nan) 
         CHECK(status != FC_OK || with_nan || nans == 0, "all is written with memory");
     }
     const int unit = fc_kernels_for(FC_FLOAT32)->split != NULL;
-    CHECK(status == FC_OK && needed <= (with_nan && (algorithm == FC_WINOGRAD || unit) ? 3 : 2), "blocks of memory needed");
+    CHECK(status == FC_OK && needed <= (with_nan && (algorithm == FC_WINOGRAD || unit) ? 3 : 2),
+          "blocks of memory needed");
     free(x.data), free(w.data), free(y.data);
 }
 
@@ -557,26 +438,14 @@ static void test_memory(void) {
             for (int with_nan = 0; with_nan < 2; with_nan++) test_no_memory(algorithms[i], operation, with_nan);
 }
 
-/* 35 rows of 7 tiles are 6 chunks of the gradient of the weights: of its 4 parts of 2 chunks the last is empty. */
-static void test_empty_part(fc_dtype dtype) {
-    fc_conv2d g = good;
-    g.n = 5, g.h = 26, g.w = 27, g.c = 3, g.k = 4;
-    CHECK(fc_conv2d_resolve(&g, FC_PAD_EXPLICIT) == FC_OK, "a good problem");
-    fc_clear_cache();
-    test_convolution(&g, dtype, CHANNELS_LAST, FC_WINOGRAD);
-}
-
 int main(int argc, char **argv) {
     const int problems = argc > 1 ? atoi(argv[1]) : 300;
     test_bad_sizes();
-    test_nothing_to_pack(good);
     for (int isa = 0; isa < fc_isa_count(); isa++) {
         if (fc_set_thread_isa(isa) != 0) continue;
         printf("%s\n", fc_isa_name(isa));
         test_choice();
         test_memory();
-        test_empty_part(FC_FLOAT32);
-        test_empty_part(FC_FLOAT64);
         for (int i = 0; i < problems; i++) {
             const fc_dtype dtype = i & 1 ? FC_FLOAT64 : FC_FLOAT32;
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
@@ -589,7 +458,6 @@ int main(int argc, char **argv) {
                 test_convolution(&g, dtype, order, FC_DIRECT);
                 test_split(&g, order, 1 + i % 3, i % 11 < 3 ? i % 11 : 0);
                 if (i % 3 == 0) test_split_scratch(&g, order, 1 + i / 3 % 3);
-                test_packed(&g, dtype, order);
             }
             if (i % 5 == 0 && random_winograd_problem(&g)) { /* no divisor in common with the cycles above */
                 test_convolution(&g, dtype, order, FC_WINOGRAD);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """PyTorch, in three memory formats."""
 
-from functools import partial
+from functools import partial, partialmethod
 
 import numpy as np
 
@@ -22,18 +22,21 @@ class TorchTensors(Rival):
         torch.set_num_threads(threads)
         self.torch = torch
         self.context = torch.inference_mode
-        self.format = torch.contiguous_format
+        self.channels_last = False
 
     def _tensor(self, array, wanted=False):
         return self.torch.from_numpy(np.ascontiguousarray(array)).requires_grad_(wanted)
 
     def _image(self, nhwc, wanted=False):
-        tensor = self._tensor(nhwc.transpose(0, 3, 1, 2))
-        return tensor.contiguous(memory_format=self.format).requires_grad_(wanted)
+        return self._formatted(NCHW.image(nhwc), wanted)
 
     def _weight(self, hwio, wanted=False):
-        tensor = self._tensor(hwio.transpose(3, 2, 0, 1))
-        return tensor.contiguous(memory_format=self.format).requires_grad_(wanted)
+        return self._formatted(NCHW.weight(hwio), wanted)
+
+    def _formatted(self, array, wanted):
+        last = self.torch.channels_last_3d if array.ndim == 5 else self.torch.channels_last
+        format = last if self.channels_last else self.torch.contiguous_format
+        return self._tensor(array).contiguous(memory_format=format).requires_grad_(wanted)
 
     def _forward(self, function, *arguments, **geometry):
         call = partial(function, *arguments, **geometry)
@@ -59,19 +62,32 @@ class Torch(TorchTensors):
 
     layouts = ("NCHW",)
 
-    def conv2d(self, layer, x, weight):
-        conv2d = self.torch.conv2d
-        return self._forward(conv2d, self._image(x), self._weight(weight), **layer.geometry)
+    def conv2d(self, layer, x, weight, convolution="conv2d"):
+        call = getattr(self.torch, convolution)
+        return self._forward(call, self._image(x), self._weight(weight), **layer.geometry)
 
-    def conv2d_backward_input(self, layer, grad_y, weight):
+    def conv2d_backward_input(self, layer, grad_y, weight, convolution="conv2d"):
         x = self._image(np.zeros(layer.x_shape(len(grad_y)), grad_y.dtype), wanted=True)
-        y = self.torch.conv2d(x, self._weight(weight), **layer.geometry)
+        y = getattr(self.torch, convolution)(x, self._weight(weight), **layer.geometry)
         return self._backward(y, grad_y, NCHW.to_nhwc)
 
-    def conv2d_backward_weight(self, layer, grad_y, x):
+    def conv2d_backward_weight(self, layer, grad_y, x, convolution="conv2d"):
         weight = self._weight(np.zeros(layer.weight_shape, x.dtype), wanted=True)
-        y = self.torch.conv2d(self._image(x), weight, **layer.geometry)
+        y = getattr(self.torch, convolution)(self._image(x), weight, **layer.geometry)
         return self._backward(y, grad_y, NCHW.to_hwio)
+
+    conv3d = partialmethod(conv2d, convolution="conv3d")
+    conv3d_backward_input = partialmethod(conv2d_backward_input, convolution="conv3d")
+    conv3d_backward_weight = partialmethod(conv2d_backward_weight, convolution="conv3d")
+
+    def conv_transpose2d(self, layer, x, weight):
+        geometry = layer.geometry | {"output_padding": layer.output_padding}
+        return self._forward(self.torch.conv_transpose2d, self._image(x), self._weight(weight), **geometry)
+
+    def conv1d(self, layer, x, weight):
+        sequence, filters = self._tensor(x.transpose(0, 2, 1)), self._tensor(weight.transpose(2, 1, 0))
+        call = partial(self.torch.conv1d, sequence, filters, **layer.geometry)
+        return Run(call, lambda y: y.numpy().transpose(0, 2, 1))
 
     def max_pool2d(self, layer, x):
         return self._forward(self.torch.max_pool2d, self._image(x), **layer.geometry)
@@ -105,13 +121,13 @@ class TorchChannelsLast(Torch):
     """PyTorch with images and weights in its channels_last memory format."""
 
     layouts = ("NHWC",)
-    lacks = "is timed as torch: matrices have no memory format"
+    lacks = "is timed as torch: matrices and sequences have no memory format"
 
     def __init__(self, threads, layout):
         super().__init__(threads, layout)
-        self.format = self.torch.channels_last
+        self.channels_last = True
 
-    linear = linear_backward_input = linear_backward_weight = None  # the same as in Torch
+    linear = linear_backward_input = linear_backward_weight = conv1d = None  # the same as in Torch
 
 
 class TorchBlocked(TorchTensors):

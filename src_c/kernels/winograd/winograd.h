@@ -19,10 +19,12 @@
  *     Bt = |  0    a b2     -b2      -a     1  0 |    G = | 1  -a   a2 |   At = |  0  a2 fa  a2 fa  b2 fb  b2 fb   0 |
  *          |  0   -a2 b     -a2       b     1  0 |        | 1   b   b2 |        |  0  a3 fa -a3 fa  b3 fb -b3 fb   1 |
  *          |  0    a2 b     -a2      -b     1  0 |        | 1  -b   b2 |
- *          |  0    a2b2      0   -(a2+b2)   0  1 |        | 0   0   1  |    f0 = 1/a2b2, fa = 1/(2a2(a2-b2)), fb = 1/(2b2(b2-a2))
+ *          |  0    a2b2      0   -(a2+b2)   0  1 |        | 0   0   1  |
+ *     f0 = 1/a2b2, fa = 1/(2a2(a2-b2)), fb = 1/(2b2(b2-a2))
  *
- *     Z is G with a fourth column of cubes (0, a3, -a3, b3, -b3, 1; the 1 of the third column gone), Gs is At with three
- *     rows (the 1 in its last). A zero in a matrix is never multiplied with: a number that is not finite stays where it is. */
+ *     Z is G with a fourth column of cubes (0, a3, -a3, b3, -b3, 1; the 1 of the third column gone), Gs is At with
+ *     three rows (the 1 in its last). A zero in a matrix is never multiplied with: a number that is not finite stays
+ *     where it is. */
 #ifndef FC_WINOGRAD_H
 #define FC_WINOGRAD_H
 

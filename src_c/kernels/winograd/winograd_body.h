@@ -193,9 +193,10 @@ static int F(winograd_output)(int filters, const void *m_, ptrdiff_t plane, cons
     for (int k = 0; k < filters; k += F(VL)) {
         const F(v) b = F(load_bias)(bias == NULL ? NULL : bias + k, filters - k);
         const int whole = rows == 4 && columns == 4 && filters - k >= F(VL);
-        check = F(add)(check, whole ? F(wino_output_vector)(m + k, plane, b, activation, 4, 4, F(VL), y + k, row, column)
-                                    : F(wino_output_vector)(m + k, plane, b, activation, rows, columns, filters - k,
-                                                            y + k, row, column));
+        check = F(add)(check,
+                       whole ? F(wino_output_vector)(m + k, plane, b, activation, 4, 4, F(VL), y + k, row, column)
+                             : F(wino_output_vector)(m + k, plane, b, activation, rows, columns, filters - k, y + k,
+                                                     row, column));
     }
     return !F(any_nan)(check);
 }

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Weights packed before the call, on random geometries: the bits of a call without them; refused where they were made
+ * for something else. */
+#include "problems.h"
+
+static const fc_options direct = {.algorithm = FC_DIRECT};
+
+static fc_status run_packed(fc_operation operation, const fc_conv2d *g, const fc_array *from, const fc_array *weight,
+                            const fc_array *to) {
+    return operation == FC_FORWARD ? fc_conv2d_forward(g, from, weight, NULL, to, &direct)
+                                   : fc_conv2d_backward_input(g, from, weight, to, &direct);
+}
+
+static int is_refused(fc_operation operation, const fc_conv2d *g, const fc_array *weight, const fc_array *image) {
+    fc_explanation e; /* by the same check; follows no pointers */
+    return fc_conv2d_explain(g, operation, image, weight, NULL, image, &direct, &e) == FC_BAD_PACKED;
+}
+
+/* Whoever calls with a block that was made for something else is told so. */
+static void test_packed_for_another(const fc_conv2d *g, fc_operation operation, const fc_array *weight) {
+    fc_array image = {.data = weight->data, .dtype = weight->dtype};
+    const fc_operation other_operation = operation == FC_FORWARD ? FC_BACKWARD_INPUT : FC_FORWARD;
+    const int isa = fc_get_isa(), other_isa = isa == fc_isa_count() - 1 ? -1 : fc_isa_count() - 1;
+    fc_conv2d other;
+    CHECK(!is_refused(operation, g, weight, &image), "packed for this call");
+#define REFUSED(field, value) \
+    do { \
+        other = *g, other.field = (value); \
+        CHECK(is_refused(operation, &other, weight, &image), "packed with another " #field); \
+    } while (0)
+    REFUSED(c, g->c + g->groups);
+    REFUSED(k, g->k + g->groups);
+    REFUSED(r, g->r + 1);
+    REFUSED(s, g->s + 1);
+    REFUSED(groups, g->groups + 1);
+    if (operation == FC_BACKWARD_INPUT) {
+        REFUSED(stride_h, g->stride_h + 1);
+        REFUSED(stride_w, g->stride_w + 1);
+        if (g->stride_h > 1) REFUSED(pad_top, g->pad_top + 1);
+        if (g->stride_w > 1) REFUSED(dilation_w, g->dilation_w + 1);
+        if (g->stride_w > 1 && g->w > 1) REFUSED(w, 1);
+    }
+#undef REFUSED
+    CHECK(is_refused(other_operation, g, weight, &image), "packed for the other operation");
+    if (other_isa >= 0) {
+        fc_set_thread_isa(other_isa);
+        CHECK(is_refused(operation, g, weight, &image), "packed for another instruction set");
+        fc_set_thread_isa(isa);
+    }
+    image.dtype = weight->dtype == FC_FLOAT32 ? FC_FLOAT64 : FC_FLOAT32;
+    CHECK(is_refused(operation, g, weight, &image), "packed for another type");
+}
+
+/* Packed for one image and with one thread, used for several with several: the same bits. */
+static void test_packed(const fc_conv2d *g, fc_dtype dtype, layout order) {
+    const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
+    const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
+    const fc_array x = image(new_array(dtype, x_size), dtype, order, g->h, g->w, g->c);
+    const fc_array y = image(new_array(dtype, y_size), dtype, order, g->p, g->q, g->k);
+    fc_array w = filters(new_array(dtype, w_size), dtype, order, g->r, g->s, g->c / g->groups, g->k);
+    for (size_t i = 0; i < w_size; i++) set_number(w.data, dtype, i, number_at(w.data, dtype, i) / 3);
+    for (fc_operation operation = FC_FORWARD; operation <= FC_BACKWARD_INPUT; operation++) {
+        const char *reason, *choice = fc_conv2d_choice(g, operation, dtype, &direct, &reason);
+        if (strcmp(choice, "direct") != 0) continue; /* depthwise, few filters */
+        const size_t size = operation == FC_FORWARD ? y_size : x_size;
+        fc_array to = operation == FC_FORWARD ? y : x, packed = w, to_packed = to;
+        to.data = new_poisoned(dtype, size), to_packed.data = new_poisoned(dtype, size);
+        fc_conv2d one = *g;
+        one.n = 1;
+        const size_t bytes = fc_conv2d_pack_size(&one, operation, dtype, &direct);
+        void *block = malloc(bytes);
+        CHECK(bytes > 0 && fc_conv2d_pack(&one, operation, dtype, &w, &direct, block) == FC_OK, "packing");
+        packed.packed = block;
+        const fc_array *from = operation == FC_FORWARD ? &x : &y;
+        CHECK(run_packed(operation, g, from, &w, &to) == FC_OK, "status without packed weights");
+        CHECK(run_packed(operation, g, from, &packed, &to_packed) == FC_OK, "status with packed weights");
+        CHECK(memcmp(to.data, to_packed.data, size * size_of(dtype)) == 0, "packed weights change bits");
+        test_packed_for_another(g, operation, &packed);
+        memset(block, 0, 1);
+        memset(to_packed.data, 0, size * size_of(dtype)), memset(to.data, 0, size * size_of(dtype));
+        CHECK(run_packed(operation, g, from, &packed, &to_packed) == FC_BAD_PACKED, "packed for nothing");
+        CHECK(memcmp(to.data, to_packed.data, size * size_of(dtype)) == 0, "something was written");
+        free(block), free(to.data), free(to_packed.data);
+    }
+    free(x.data), free(y.data), free(w.data);
+}
+
+/* Where another algorithm is chosen there is nothing to pack, and no packing. */
+static void test_nothing_to_pack(void) {
+    fc_conv2d g = {.n = 2, .h = 12, .w = 12, .c = 16, .k = 16, .r = 3, .s = 3, .stride_h = 1, .stride_w = 1,
+                   .dilation_h = 1, .dilation_w = 1, .groups = 1, .pad_top = 1, .pad_bottom = 1, .pad_left = 1,
+                   .pad_right = 1};
+    char block[1];
+    float number = 0;
+    const fc_array w = {.data = &number, .dtype = FC_FLOAT32};
+    const fc_options winograd = {.algorithm = FC_WINOGRAD};
+    fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
+    CHECK(fc_conv2d_pack_size(&g, FC_FORWARD, FC_FLOAT32, &winograd) == 0, "Winograd's algorithm packs nothing");
+    CHECK(fc_conv2d_pack_size(&g, FC_BACKWARD_WEIGHT, FC_FLOAT32, NULL) == 0, "no weights are read");
+    CHECK(fc_conv2d_pack_size(&g, FC_FORWARD, FC_UINT8, NULL) == 0, "not a type of arithmetic");
+    CHECK(fc_conv2d_pack(&g, FC_FORWARD, FC_FLOAT32, &w, &winograd, block) == FC_BAD_ALGORITHM, "nothing to pack");
+    CHECK(fc_conv2d_pack(&g, FC_FORWARD, FC_UINT8, &w, &direct, block) == FC_BAD_DTYPE, "not a type of arithmetic");
+}
+
+int main(int argc, char **argv) {
+    const int problems = argc > 1 ? atoi(argv[1]) : 300;
+    test_nothing_to_pack();
+    for (int isa = 0; isa < fc_isa_count(); isa++) {
+        if (fc_set_thread_isa(isa) != 0) continue;
+        printf("%s\n", fc_isa_name(isa));
+        for (int i = 0; i < problems; i++) {
+            fc_conv2d g;
+            fc_set_num_threads(1 + i % 3);
+            const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
+            if (random_problem(&g)) test_packed(&g, i & 1 ? FC_FLOAT64 : FC_FLOAT32, order);
+        }
+    }
+    fc_clear_cache();
+    return report();
+}
