@@ -35,7 +35,12 @@ def parser():
     train = commands.add_parser("train", help="train a CNN on the bundled handwritten digits")
     train.add_argument("--seed", type=natural, default=0, help="of everything random (default 0)")
     train.add_argument("--epochs", type=positive, default=30, help="passes over the data (30)")
-    train.add_argument("--save", metavar="PATH", default="fastconv-digits.npz", help="model file")
+    train.add_argument(
+        "--save",
+        metavar="PATH",
+        default="fastconv-digits.npz",
+        help="model file; beside it goes a .csv with each epoch",
+    )
     train.add_argument("--threads", type=positive, help="at most so many (default: all CPUs)")
     train.set_defaults(run=run_train)
 
@@ -103,7 +108,7 @@ def positive(text):
 
 
 def run_train(arguments):
-    from fastconv import datasets
+    from fastconv import callbacks, datasets
 
     directory = os.path.dirname(os.path.abspath(arguments.save))
     if not os.access(directory, os.W_OK):  # say so before the work, not after it
@@ -111,14 +116,15 @@ def run_train(arguments):
     if arguments.threads:
         runtime.set_num_threads(arguments.threads)
     (x_train, y_train), (x_test, y_test) = datasets.load_digits()
-    model = train_on_digits(x_train, y_train, arguments.epochs, arguments.seed)
+    figures = callbacks.CSVLogger(f"{os.path.splitext(arguments.save)[0]}.csv")  # for `fastconv show --what curve`
+    model = train_on_digits(x_train, y_train, arguments.epochs, arguments.seed, callbacks=[figures])
     model.save(arguments.save)
     correct = int(np.sum(model.predict(x_test).argmax(axis=1) == y_test))
     print(f"saved the model to {os.path.abspath(arguments.save)}")
     print(f"test accuracy {correct / len(y_test):.4f} ({correct}/{len(y_test)})")
 
 
-def train_on_digits(x, y, epochs, seed, verbose=1):
+def train_on_digits(x, y, epochs, seed, verbose=1, callbacks=()):
     """A small CNN, trained on images (N, 8, 8, 1) of 0 to 16 and labels 0 to 9.
 
     Network, augmentation and learning rate were chosen by cross-validation over the writers of the
@@ -145,7 +151,7 @@ def train_on_digits(x, y, epochs, seed, verbose=1):
         losses.CrossEntropy(label_smoothing=0.1),
         metrics=["accuracy"],
     )
-    model.fit(batches, epochs=epochs, verbose=verbose)
+    model.fit(batches, epochs=epochs, verbose=verbose, callbacks=callbacks)
     return model
 
 

@@ -131,6 +131,21 @@ def test_alexnet(tmp_path):
     assert after < before
 
 
+def test_text(tmp_path):
+    assert number(r"test accuracy ([\d.]+)", example(tmp_path, "text")) > 0.9
+
+
+def test_video(tmp_path):
+    printed = example(tmp_path, "video")
+    assert number(r"test accuracy ([\d.]+)", printed) > 0.85
+    assert number(r"shuffled ([\d.]+)", printed) < 0.65
+
+
+def test_generate(tmp_path):
+    printed = example(tmp_path, "generate")
+    assert number(r"test images ([\d.]+)", printed) < 0.4 * number(r"mean image ([\d.]+)", printed)
+
+
 # ---- fastconv inside somebody else's project ------------------------------------
 
 RESULT = [[0, 0, 1, 1, 0, 0, 0, 0], [0, 0, 2, 2, 0, 0, 0, 0], [0, 0, 3, 3, 0, 0, 0, 0]]

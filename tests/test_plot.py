@@ -115,6 +115,23 @@ def test_filters_show_each_weight_in_its_place(layout):
     assert np.allclose(np.tensordot(bank, image, 3), x.reshape(-1) @ dense.parameters["weight"])
 
 
+def test_filters_of_other_kinds_of_layers(layout):
+    def bank_and_weight(layer, *pixels):
+        layer.layout = layout
+        layer.build((2, *pixels) if layout == "NCHW" else (*pixels, 2))
+        return weights.filter_bank(layer), next(iter(layer.parameters.values()))
+
+    bank, weight = bank_and_weight(layers.Conv1D(4, 3), 9)
+    assert np.array_equal(bank[3, 0, :, 1], weight[3, 1] if layout == "NCHW" else weight[:, 1, 3])
+    bank, weight = bank_and_weight(layers.Conv3D(4, (2, 3, 5)), 4, 6, 6)
+    assert bank.shape == (4, 3, 11, 2) and np.isnan(bank[:, :, 5]).all()
+    assert np.array_equal(bank[3, :, 6:, 1], weight[3, 1, 1] if layout == "NCHW" else weight[1, :, :, 1, 3])
+    bank, weight = bank_and_weight(layers.Conv2DTranspose(4, (2, 3)), 5, 5)
+    assert np.array_equal(bank[3, :, :, 1], weight[1, 3] if layout == "NCHW" else weight[:, :, 3, 1])
+    bank, weight = bank_and_weight(layers.SeparableConv2D(4, (2, 3)), 5, 5)
+    assert np.array_equal(bank[1, :, :, 0], weight[1, 0] if layout == "NCHW" else weight[:, :, 0, 1])
+
+
 def test_count_confusions():
     scores = np.array([[0.9, 0.1, 0], [0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0, 0.1, 0.9]])
     matrix, wrong = confusion.count_confusions(scores, np.array([0, 0, 1, 0]))
@@ -174,6 +191,21 @@ def test_every_function_draws_into_a_figure_of_its_own_or_a_given_one(digits_mod
     given = Figure(layout="constrained").subfigures(1, 2)[0]
     for figure in figures(digits_model, lambda function, *arguments: function(*arguments, figure=given)):
         assert figure is given
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(("layer", "shape"), [(layers.Conv1D(4, 3), (9, 2)), (layers.Conv3D(4, 3), (5, 8, 8, 1))])
+def test_sequences_and_volumes_are_drawn(layer, shape):
+    model = models.Sequential([layer, layers.Flatten(), layers.Dense(3)], input_shape=shape, seed=0)
+    model.build()
+    image = np.random.default_rng(0).random(shape)
+    drawn = plot.feature_maps(model, image).axes[1].images[0].get_array()
+    result = model.layers[0].forward(image[None])[0]
+    expected = result[:, 2] if len(shape) == 2 else result[1, :, :, 2]
+    assert np.allclose(drawn[2] if len(shape) == 2 else drawn[:6, 14:20], expected, atol=1e-6)
+    assert plot.filters(layer).axes[0].images
+    with pytest.raises(ValueError, match="no images"):
+        plot.pixels_seen(model, 0, (0, 0))
 
 
 @needs_matplotlib

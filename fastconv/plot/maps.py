@@ -14,8 +14,9 @@ def feature_maps(model, image, *, layers=None, limit=12, figure=None):
 
     ``image``: one image as the model takes it. ``layers``: names, numbers or layers to show; all of them by default.
     A layer with pixels shows its first ``limit`` feature maps, each in the same size on paper: the label tells how
-    large they are. One row has one scale, which its label gives: dark is its least value, yellow its largest. A layer
-    without pixels shows its numbers as bars.
+    large they are; of volumes the slice in the middle. One row has one scale, which its label gives: dark is its least
+    value, yellow its largest. Of sequences the channels are rows of one sheet. A layer without places shows its
+    numbers as bars.
 
     ``figure``: a Figure or SubFigure to draw into, emptied first. ValueError where the image does not suit the model.
     """
@@ -29,31 +30,33 @@ def feature_maps(model, image, *, layers=None, limit=12, figure=None):
     _draw_input(axes[0], shown)
     for axis, (layer, result) in zip(axes[1:], rows, strict=True):
         result = canvas.channels_last(result, model.layout)
-        draw = _draw_maps if network.is_map(result.shape) else _draw_numbers
-        draw(axis, layer, result, limit)
+        DRAW[result.ndim](axis, layer, result, limit)
     figure.suptitle("What each layer makes of the image", fontsize=11)
     return figure
 
 
 def _height(shape, limit):
-    if not network.is_map(shape):
-        return 1.0
-    return MAP_INCHES + 0.25
+    return MAP_INCHES + 0.25 if len(shape) > 2 else 1.0
 
 
 def _draw_input(axis, image):
-    if network.is_map(image.shape):
-        canvas.draw_image(axis, canvas.as_picture(image))
+    if image.ndim > 2:
+        canvas.draw_image(axis, canvas.as_picture(_middle(image)))
         axis.set_anchor("W")
     else:
-        axis.imshow(np.atleast_2d(image.reshape(image.shape[0], -1).T), aspect="auto", cmap="gray")
+        axis.imshow(image.reshape(len(image), -1).T, aspect="auto", cmap="gray", interpolation="nearest")
         canvas.bare(axis)
-    _label(axis, f"image\n{canvas.times(*image.shape)}\n{_span(image)}")
+    _label(axis, f"input\n{canvas.times(*image.shape)}\n{_span(image)}")
+
+
+def _middle(array):
+    """An image, or of a volume the slice in the middle."""
+    return array if array.ndim == 3 else array[len(array) // 2]
 
 
 def _draw_maps(axis, layer, result, limit):
-    height, width, channels = result.shape
-    maps = np.moveaxis(result[..., :limit], -1, 0)
+    height, width, channels = _middle(result).shape
+    maps = np.moveaxis(_middle(result)[..., :limit], -1, 0)
     gap = max(1, round(width / 12))
     # empty tiles fill the row, so that maps have one size in all rows
     blank = np.full((limit - len(maps), height, width), np.nan)
@@ -63,6 +66,12 @@ def _draw_maps(axis, layer, result, limit):
     axis.set_anchor("W")
     rest = f"\n{len(maps)} of {channels} maps" if channels > limit else ""
     _label(axis, f"{layer.name}\n{canvas.times(*result.shape)}\n{_span(result)}{rest}")
+
+
+def _draw_sequence(axis, layer, result, limit):
+    axis.imshow(result.T, cmap=canvas.PLAIN, interpolation="nearest", aspect="auto")
+    canvas.bare(axis)
+    _label(axis, f"{layer.name}\n{canvas.times(*result.shape)}\n{_span(result)}")
 
 
 def _draw_numbers(axis, layer, result, limit):
@@ -79,6 +88,9 @@ def _draw_numbers(axis, layer, result, limit):
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=7)
     _label(axis, f"{layer.name}\n{canvas.times(*result.shape)}\n{_span(result)}")
+
+
+DRAW = {1: _draw_numbers, 2: _draw_sequence, 3: _draw_maps, 4: _draw_maps}  # by the rank of a layer's result
 
 
 def _label(axis, text):

@@ -9,6 +9,7 @@ from fastconv.layers import DepthwiseConv2D
 from fastconv.plot import canvas, network
 
 CHANNELS = 4  # shown one by one; the others as one number
+DIGITS = 3  # behind the point
 
 
 class OneSum(NamedTuple):
@@ -56,8 +57,7 @@ def _patch(layer, x, row, column):
     stride and dilation are those of the layer, whatever they are."""
     taps, channels = layer.kernel_size[0] * layer.kernel_size[1], x.shape[-1]
     geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-    if hasattr(layer, "padding_mode"):
-        geometry["padding_mode"] = layer.padding_mode
+    geometry["padding_mode"] = layer.padding_mode
     picker = DepthwiseConv2D(layer.kernel_size, depth_multiplier=taps, bias=False, **geometry)
     pick = np.eye(taps).reshape(*layer.kernel_size, 1, taps)
     picker.parameters["weight"] = np.tile(pick, channels)
@@ -110,7 +110,9 @@ def _draw_row(axes, story, number, total):
     _numbers(axes[2], products, **canvas.signed_limits(story.products))
     axes[0].set_ylabel(f"channel {number}", fontsize=9)
     axes[2].yaxis.set_label_position("right")
-    axes[2].set_ylabel(f"sum {canvas.decimal(total, 3)}", fontsize=10, rotation=0, ha="left", va="center", labelpad=8)
+    axes[2].set_ylabel(
+        f"sum {canvas.decimal(total, DIGITS)}", fontsize=10, rotation=0, ha="left", va="center", labelpad=8
+    )
 
 
 def _numbers(axis, array, **style):
@@ -135,16 +137,23 @@ def _numbers(axis, array, **style):
 
 def _arithmetic(story, sums, shown):
     """The last steps, in one line or two."""
-    parts = [canvas.decimal(sums[number], 3) for number in shown]
     others = len(sums) - len(shown)
-    rest = canvas.decimal(sums.sum() - sums[shown].sum(), 3)
-    parts += [f"{rest} ({canvas.plural(others, 'other channel')})"] if others else []
-    lines = [f"{' + '.join(parts)} = {canvas.decimal(story.total, 3)}".replace("+ −", "− ")] if len(parts) > 1 else []
-    value = canvas.decimal(story.total + story.bias, 3)
-    last = f"sum {canvas.decimal(story.total, 3)} + bias {canvas.decimal(story.bias, 3)} = {value}".replace(
-        "+ bias −", "− bias "
-    )
-    last += (
-        f";   {story.activation} makes of it {canvas.decimal(story.output, 3)}" if story.activation else ", the output"
-    )
-    return "\n".join([*lines, last])
+    terms = {str(number): sums[number] for number in shown}
+    names = dict.fromkeys(terms, "")
+    if others:
+        terms["others"] = sums.sum() - sums[shown].sum()
+        names["others"] = f" ({canvas.plural(others, 'other channel')})"
+    lines = [_equation(terms, names, story.total)] if len(terms) > 1 else []
+    value = story.total + story.bias
+    last = _equation({"sum": story.total, "bias": story.bias}, {"sum": " (sum)", "bias": " (bias)"}, value)
+    output = canvas.decimal(story.output, DIGITS)
+    lines.append(f"{last};   {story.activation} makes of it {output}" if story.activation else f"{last}, the output")
+    return "\n".join(lines)
+
+
+def _equation(terms, names, total):
+    """The terms and their sum as text; where what is shown does not add up because it is rounded, it says so."""
+    text = " + ".join(canvas.decimal(value, DIGITS) + names[key] for key, value in terms.items())
+    rounded = sum(round(value, DIGITS) for value in terms.values())
+    sign = "=" if round(rounded, DIGITS) == round(total, DIGITS) else "≈"
+    return f"{text} {sign} {canvas.decimal(total, DIGITS)}".replace("+ −", "− ")

@@ -33,13 +33,13 @@ def filters(layer, *, limit=32, rgb=False, figure=None):
         return _colours(shown, title, figure)
     if channels == 1 and bank.ndim == 4:
         return _tiles(shown[..., 0], title, figure)
-    return _table(shown, title, "unit" if layer.parameters["weight"].ndim == 2 else "filter", figure)
+    return _table(shown, title, "unit" if _weight(layer).ndim == 2 else "filter", figure)
 
 
 def filter_bank(layer):
     """The weights as (filters, height, width, channels). A 1-D filter has height 1, the slices of a 3-D one stand side
     by side with a gap of NaN; a unit of a dense layer is a filter as large as its input."""
-    weight = getattr(layer, "parameters", {}).get("weight")
+    weight = _weight(layer)
     if weight is None:
         reason = "has not been built: give the model its input shape" if parametric(layer) else "has no weights"
         raise ValueError(f"the layer {getattr(layer, 'name', None) or type(layer).__name__!r} {reason}")
@@ -58,15 +58,21 @@ def filter_bank(layer):
     return bank if bank.ndim == 4 else _side_by_side(bank)
 
 
+def _weight(layer):
+    """The filters among a layer's parameters; of a separable convolution those that see pixels."""
+    parameters = getattr(layer, "parameters", {})
+    return parameters.get("weight", parameters.get("depthwise_kernel"))
+
+
 def parametric(layer):
     """Whether a layer learns weights once its input is known."""
-    return hasattr(layer, "filters_and_groups") or hasattr(layer, "units")
+    return hasattr(layer, "filters") or hasattr(layer, "filters_and_groups") or hasattr(layer, "units")
 
 
 def _dense_bank(layer, weight):
     """(units, H, W, C) where the input is a flattened image, else (units, 1, inputs, 1)."""
     model = layer.owner
-    index = model.layers.index(layer) if model is not None else 0
+    index = model.layers.index(layer) if layer in getattr(model, "layers", ()) else 0
     if index and type(model.layers[index - 1]).__name__ == "Flatten":
         shape = _shape_before(model, index - 1)
         if len(shape) == 3 and math.prod(shape) == len(weight):
@@ -92,7 +98,7 @@ def _side_by_side(bank):
 
 
 def _title(layer, bank, shown):
-    weight = layer.parameters["weight"]
+    weight = _weight(layer)
     count, channels = bank.shape[0], bank.shape[-1]
     if weight.ndim == 2:
         what = f"{canvas.plural(weight.shape[1], 'unit')} of {weight.shape[0]} weights"
