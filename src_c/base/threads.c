@@ -124,10 +124,9 @@ int fc_threads_for(int64_t tasks, double work) {
     return tasks < threads ? (int)tasks : threads;
 }
 
-/* Neighbouring tasks work on neighbouring memory, and tasks of one call often read what those of the last one wrote.
- * So each worker first does a range of its own, the same share of every loop, whose data its caches may still hold;
- * then it helps others with theirs. Two threads, the layers of LeNet-5 on 64 images: x1.1 to x1.2 over
- * tasks in one order. */
+/* Neighbouring tasks work on neighbouring memory, and the tasks of one call often read what those of the last one
+ * wrote. So each worker first does a range of its own, the same share of every loop, whose data its caches may still
+ * hold; then it helps others with theirs. LeNet-5, 64 images, two threads, a step: x1.02 (best), x1.07 (quartile). */
 enum { MOST_RANGES = 64 }; /* workers beyond share them */
 
 typedef struct range {

@@ -59,21 +59,22 @@ static void fill_row(void *context, int64_t row, int worker) {
     }
 }
 
-/* Where grad_y has one row, each row of the input receives from one tap alone, so that all are phases of their own, as if
- * the stride were longer than the kernel: as one phase they would meet zeros with all taps but one. One pixel of 100
- * channels to 4x4 of 512: x1.2, 16 images x5. */
+/* Where grad_y has one row, each row of the input receives from one tap alone, so that all are phases of their own, as
+ * if the stride were longer than the kernel: as one phase they would meet zeros with all taps but one. One pixel of
+ * 100 channels to 4x4 of 512: x1.2, 16 images x5. */
 enum { MOST_LONE_TAPS = 16 };
 
 static int is_lone(int64_t outputs, int64_t kernel, int64_t dilation) {
     return outputs == 1 && kernel > 1 && kernel <= MOST_LONE_TAPS && dilation == 1;
 }
 
-static int64_t stride_of_rows(const fc_conv2d *g) {
-    return is_lone(g->p, g->r, g->dilation_h) ? g->h + g->pad_top + g->r : g->stride_h;
-}
+typedef struct strides {
+    int64_t h, w;
+} strides;
 
-static int64_t stride_of_columns(const fc_conv2d *g) {
-    return is_lone(g->q, g->s, g->dilation_w) ? g->w + g->pad_left + g->s : g->stride_w;
+static strides strides_of_phases(const fc_conv2d *g) {
+    return (strides){is_lone(g->p, g->r, g->dilation_h) ? g->h + g->pad_top + g->r : g->stride_h,
+                     is_lone(g->q, g->s, g->dilation_w) ? g->w + g->pad_left + g->s : g->stride_w};
 }
 
 int fc_has_lone_taps(const fc_conv2d *g) {
@@ -82,15 +83,17 @@ int fc_has_lone_taps(const fc_conv2d *g) {
 
 /* Phases that have pixels. */
 static int64_t phase_count(const fc_conv2d *g) {
-    return FC_MIN(stride_of_rows(g), g->h) * FC_MIN(stride_of_columns(g), g->w);
+    const strides stride = strides_of_phases(g);
+    return FC_MIN(stride.h, g->h) * FC_MIN(stride.w, g->w);
 }
 
 /* The convolution that one phase is; of no rows or columns of taps where no tap reaches its pixels. */
-static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array *grad_y, const fc_array *weight,
-                               const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    const int64_t stride_h = stride_of_rows(g), stride_w = stride_of_columns(g), columns = FC_MIN(stride_w, g->w);
-    const fc_phase h = fc_phase_at(index / columns, g->h, g->r, stride_h, g->dilation_h, g->pad_top);
-    const fc_phase w = fc_phase_at(index % columns, g->w, g->s, stride_w, g->dilation_w, g->pad_left);
+static fc_direct phase_problem(const fc_conv2d *g, strides stride, int64_t index, const fc_array *grad_y,
+                               const fc_array *weight, const fc_array *bias, const fc_array *grad_x,
+                               fc_activation activation) {
+    const int64_t columns = FC_MIN(stride.w, g->w);
+    const fc_phase h = fc_phase_at(index / columns, g->h, g->r, stride.h, g->dilation_h, g->pad_top);
+    const fc_phase w = fc_phase_at(index % columns, g->w, g->s, stride.w, g->dilation_w, g->pad_left);
     const int64_t *in = weight->stride, *out = grad_x->stride;
     const int64_t c = g->c / g->groups, k = g->k / g->groups;
     fc_direct d = {.n = g->n, .c = k, .k = c, .groups = g->groups, .x = *grad_y, .weight = *weight, .y = *grad_x,
@@ -103,7 +106,7 @@ static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array
     const int64_t backwards[4] = {-h.tap_step * in[0], -w.tap_step * in[1], in[3], in[2]};
     memcpy(d.weight.stride, backwards, sizeof backwards);
     d.y.data = (char *)grad_x->data + (h.first * out[1] + w.first * out[2]) * (int64_t)fc_dtype_size(grad_x->dtype);
-    memcpy(d.y.stride, (int64_t[4]){out[0], stride_h * out[1], stride_w * out[2], out[3]}, sizeof d.y.stride);
+    memcpy(d.y.stride, (int64_t[4]){out[0], stride.h * out[1], stride.w * out[2], out[3]}, sizeof d.y.stride);
     d.x_group = fc_channels_in_memory(grad_y, k) * grad_y->stride[3];
     d.weight_group = k * in[3];
     d.y_group = c * out[3];
@@ -112,7 +115,7 @@ static fc_direct phase_problem(const fc_conv2d *g, int64_t index, const fc_array
 
 fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                  const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return phase_problem(g, 0, grad_y, weight, bias, grad_x, activation);
+    return phase_problem(g, (strides){1, 1}, 0, grad_y, weight, bias, grad_x, activation);
 }
 
 fc_status fc_fill_results(const fc_direct *d) {
@@ -126,7 +129,7 @@ fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_ar
     fc_status status = FC_OK;
     const char *panels = weight->packed;
     for (int64_t i = 0; i < phase_count(g) && status == FC_OK; i++) {
-        fc_direct d = phase_problem(g, i, grad_y, weight, bias, grad_x, activation);
+        fc_direct d = phase_problem(g, strides_of_phases(g), i, grad_y, weight, bias, grad_x, activation);
         if (d.window.r > 0 && d.window.s > 0) {
             d.weight.packed = panels;
             status = run(&d);
@@ -142,7 +145,7 @@ size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y,
                                      const fc_array *grad_x) {
     size_t bytes = 0;
     for (int64_t i = 0; i < phase_count(g); i++) {
-        const fc_direct d = phase_problem(g, i, grad_y, weight, NULL, grad_x, FC_NONE);
+        const fc_direct d = phase_problem(g, strides_of_phases(g), i, grad_y, weight, NULL, grad_x, FC_NONE);
         if (d.window.r > 0 && d.window.s > 0) bytes += fc_direct_panel_bytes(&d);
     }
     return bytes;
