@@ -396,7 +396,7 @@ static fc_status explain(const plan *pl, int threads) {
     return FC_OK;
 }
 
-static fc_status run(const fc_direct *d) {
+fc_status fc_few_filters_run(const fc_direct *d) {
     plan pl;
     if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
     const int threads = make_plan(&pl, d);
@@ -415,12 +415,12 @@ static fc_status run(const fc_direct *d) {
 static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                          const fc_array *y, fc_activation activation) {
     const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);
-    return run(&d);
+    return fc_few_filters_run(&d);
 }
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(run, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(fc_few_filters_run, g, grad_y, weight, bias, grad_x, activation);
 }
 
 /* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */

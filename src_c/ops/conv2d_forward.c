@@ -41,7 +41,7 @@ static fc_status run_some(const fc_direct *d, int64_t n, int64_t count) {
     some.n = count;
     begin_with(&some.x, n, &x);
     begin_with(&some.y, n, &y);
-    return fc_direct_run(&some);
+    return d->exact != NULL ? d->exact(&some) : fc_direct_run(&some);
 }
 
 fc_status fc_direct_run_doubtful(const fc_direct *d, const atomic_uchar *doubtful) {

@@ -23,6 +23,7 @@
 #include "activation.h"
 #include "conv2d_algorithms.h"
 #include "explain.h"
+#include "few_filters.h"
 #include "winograd.h"
 
 /* Channels that are packed before they are transformed. */
@@ -307,15 +308,24 @@ fc_status fc_winograd_run(const fc_direct *d) {
     return status;
 }
 
+/* Where "direct" means the algorithm for few filters, images that are not finite are its, too: the two differ in where
+ * a border meets infinite weights. */
+static void set_exact(fc_direct *d, const fc_conv2d *g, fc_operation operation) {
+    const fc_problem problem = {g, operation, d->y.dtype, FC_STRICT};
+    if (fc_few_filters_algorithm.refusal(&problem) == NULL) d->exact = fc_few_filters_run;
+}
+
 static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                          const fc_array *y, fc_activation activation) {
-    const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);
+    fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);
+    set_exact(&d, g, FC_FORWARD);
     return fc_winograd_run(&d);
 }
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    const fc_direct d = fc_backward_input_view(g, grad_y, weight, bias, grad_x, activation);
+    fc_direct d = fc_backward_input_view(g, grad_y, weight, bias, grad_x, activation);
+    set_exact(&d, g, FC_BACKWARD_INPUT);
     return fc_winograd_run(&d);
 }
 

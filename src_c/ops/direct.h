@@ -15,6 +15,7 @@
 /* y[n,p,q,k] = activation(bias[k] + sum over r, s, c of x[n, p*stride_h - top + r*dilation_h, .., c] * weight[r,s,c,k])
  * with pixels outside the image as zeros, for each of `groups` groups of c input channels and k filters. */
 typedef struct fc_direct {
+    fc_status (*exact)(const struct fc_direct *problem); /* what "direct" runs here; NULL: fc_direct_run */
     fc_window window;
     int64_t n, c, k, groups; /* c and k of one group */
     fc_array x, weight, y;   /* axes (n,h,w,c), (r,s,c,k), (n,p,q,k); y decides the type of the arithmetic */

@@ -3,7 +3,7 @@
 #ifndef FC_FEW_FILTERS_H
 #define FC_FEW_FILTERS_H
 
-#include "../include/fastconv.h"
+#include "direct.h"
 
 /* How the places of a window are spread over vectors in the gradient of the weights. */
 typedef struct fc_places {
@@ -13,6 +13,7 @@ typedef struct fc_places {
 
 fc_places fc_places_of(int64_t r, int64_t s, int64_t c, int vl);
 
+fc_status fc_few_filters_run(const fc_direct *problem);
 fc_status fc_few_filters_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                          const fc_array *grad_weight);
 

@@ -445,8 +445,8 @@ static void test_winograd_filter(const pair *p, int columns, int width) {
     free(w), free(u), free(expected);
 }
 
-/* The transforms back round, five additions in each direction: one problem in some thousands is off by 4.1 u of 31, the
- * largest sum of magnitudes; others by 3 u at most. */
+/* The transforms back round, five additions in each direction; 31 is the largest sum of magnitudes. Of twelve sequences
+ * of random problems the worst was off by 3.1 u of it, in one other by more than 4 u. */
 static double winograd_tolerance(const pair *p) { return 6 * 31 * unit_of(p->dtype); }
 
 static void test_winograd_output_shape(const pair *p, int filters, int rows, int columns) {
