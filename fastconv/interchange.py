@@ -23,6 +23,7 @@ from fastconv import layers
 from fastconv.atomic import replacing
 
 COUNTER = "num_batches_tracked"  # of PyTorch's batch normalisation: how often it was trained, which nothing needs here
+DEPTHWISE = (layers.DepthwiseConv2D, layers.SeparableConv2D)
 
 
 def from_torch(model, state_dict, names=None):
@@ -151,7 +152,7 @@ class Place(NamedTuple):
         """The axes of our array in their order."""
         if name == "weight" and isinstance(self.layer, layers.Dense):
             return (1, 0) if channels_first else (0, 1)  # PyTorch's rows are the results
-        if name != "weight" or not hasattr(self.layer, "kernel_size") or channels_first == self.channels_first:
+        if rank < 3 or not hasattr(self.layer, "kernel_size") or channels_first == self.channels_first:
             return tuple(range(rank))
         if channels_first:
             return (rank - 1, rank - 2, *range(rank - 2))
@@ -172,14 +173,14 @@ class Place(NamedTuple):
 
     def from_depthwise(self, arrays):
         """Keras's filters (R, S, C, M) of each channel as (R, S, 1, C * M)."""
-        if isinstance(self.layer, layers.DepthwiseConv2D) and arrays[0].ndim == 4:
+        if isinstance(self.layer, DEPTHWISE) and arrays[0].ndim == 4:
             rows, columns, channels, multiplier = arrays[0].shape
             if multiplier == self.layer.depth_multiplier:
                 return [arrays[0].reshape(rows, columns, 1, channels * multiplier), *arrays[1:]]
         return arrays
 
     def to_depthwise(self, name, array):
-        if name == "weight" and isinstance(self.layer, layers.DepthwiseConv2D):
+        if isinstance(self.layer, DEPTHWISE) and name in ("weight", "depthwise_kernel"):
             return array.reshape(*array.shape[:2], -1, self.layer.depth_multiplier)
         return array
 

@@ -14,7 +14,7 @@ from fastconv import cli
 from fastconv.bench import compare, machine, networks, options, rivals, sweep, tables, timing, truth, worker
 from fastconv.bench import contest as contests
 from fastconv.bench.contest import Contest, Setting, WrongResult
-from fastconv.bench.layers import Conv, Conv3d, Linear, Pool
+from fastconv.bench.layers import Conv, Conv3d, Linear, Pool, Sequence, Transposed
 from fastconv.bench.operations import OPERATIONS, Form
 from fastconv.bench.results import SCHEMA, Result, Results, load, load_all
 from fastconv.bench.rivals import NOT_ASKED, RIVALS, Rival, Run
@@ -27,6 +27,11 @@ LINEAR = Linear("net", "fc", 30, 20)
 VOLUME = Conv3d("net", "volume", 5, 6, 7, 10, 12, 3, 2, 3, stride=2)
 LAYERS = {"conv": [CONV, GROUPED, DEPTHWISE], "pool": [POOL], "linear": [LINEAR], "volume": [VOLUME]}
 LAYERS["inner_conv"], LAYERS["inner_volume"] = LAYERS["conv"], LAYERS["volume"]
+LAYERS["transposed"] = [
+    Transposed("net", "up", 8, 7, 20, 24, 3, 3, stride=2, padding=1),
+    Transposed("net", "grouped", 8, 8, 24, 48, 2, 2, stride=2, groups=12),
+]
+LAYERS["sequence"] = [Sequence("net", "words", 30, 20, 24, 4, 2, 1)]
 CASES = [(op, layer) for op, operation in OPERATIONS.items() for layer in LAYERS[operation.kind]]
 
 
@@ -42,7 +47,8 @@ def test_networks_have_the_layers_of_their_papers():
     count = {name: len(networks.select("conv", [name])) for name in networks.NETWORKS}
     assert count["resnet50"] == 23 and count["vgg16"] == 9 and count["alexnet"] == 5 and count["mobilenet"] == 19
     names = [(conv.network, conv.name) for conv in networks.CONVS + networks.VOLUMES]
-    assert len(set(names)) == len(names) and {network for network, _ in names} == set(networks.NETWORKS)
+    assert len(set(names)) == len(names)
+    assert {layer.network for table in networks.TABLES.values() for layer in table} == set(networks.NETWORKS)
     for kind in ("conv", "pool", "linear"):
         sizes = [(layer.network, *layer.sizes.values()) for layer in networks.TABLES[kind]]
         assert len(set(sizes)) == len(sizes)

@@ -238,3 +238,13 @@ def test_fold_batch_norm(parts):
     assert np.array_equal(first.transpose(2, 3, 1, 0), folded[0])
     with pytest.raises(ValueError, match="running_mean has shape"):
         fc.fold_batch_norm(weight, None, None, None, mean[:3], variance)
+
+
+@pytest.mark.parametrize("name", ["Conv3D", "Conv3DTranspose"])
+def test_layers_that_do_not_pack_can_be_frozen(name):
+    volume = getattr(layers, name)(2, 2)
+    model = models.Sequential([volume, layers.BatchNormalization(), layers.Flatten(), layers.Dense(2)], seed=0)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 1)).astype(np.float32)
+    expected = model.predict(x)
+    with model.frozen():
+        assert same_bits(model.predict(x), expected)

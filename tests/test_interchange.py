@@ -80,6 +80,41 @@ def test_weights_for_pytorch_give_our_outputs(layout):
     np.testing.assert_allclose(model.predict(in_layout(x, layout)), outputs(torch, forward, x), rtol=1e-5, atol=1e-6)
 
 
+def test_every_kind_of_filter_has_pytorch_axes(layout):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    cases = [
+        (layers.Conv1D(5, 3), nn.Conv1d(4, 5, 3), (9, 4)),
+        (layers.Conv2DTranspose(6, (3, 2), 2, groups=2), nn.ConvTranspose2d(4, 6, (3, 2), 2, groups=2), (7, 5, 4)),
+        (layers.Conv3D(5, (3, 2, 1)), nn.Conv3d(4, 5, (3, 2, 1)), (5, 4, 3, 4)),
+    ]
+    for layer, module, shape in cases:
+        x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+        first = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+        ours = x if layout == "NHWC" else first
+        model = models.Sequential([layer], input_shape=ours.shape[1:], layout=layout)
+        interchange.from_torch(model, {f"m.{name}": value for name, value in module.state_dict().items()})
+        with torch.no_grad():
+            expected = module(torch.from_numpy(first)).numpy()
+        y = model.predict(ours)
+        np.testing.assert_allclose(y if layout == "NCHW" else np.moveaxis(y, -1, 1), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_separable_filters_go_to_keras_and_back():
+    model, other = (
+        models.Sequential(
+            [layers.SeparableConv2D(5, (3, 2), depth_multiplier=2)], input_shape=shape, layout=layout, seed=seed
+        )
+        for seed, layout, shape in ((0, "NHWC", (6, 5, 3)), (1, "NCHW", (3, 6, 5)))
+    )
+    weights = interchange.to_keras(model)
+    assert [array.shape for array in weights] == [(3, 2, 3, 2), (1, 1, 6, 5), (5,)]
+    interchange.from_keras(other, weights)
+    x = images((6, 5, 3))
+    y = other.predict(in_layout(x, "NCHW")).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(y, model.predict(x), rtol=1e-5, atol=1e-6)
+
+
 def torch_lenet5(nn):
     return nn.Sequential(
         *(nn.Conv2d(1, 6, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)),

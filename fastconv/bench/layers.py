@@ -76,6 +76,61 @@ class Conv(Layer):
 
 
 @dataclass(frozen=True)
+class Transposed(Conv):
+    """A transposed convolution, told as the convolution that it transposes: its input is that one's output, of p x q
+    pixels and k channels, its result that one's input."""
+
+    @property
+    def output_padding(self):
+        """Pixels that no window of the convolution reaches."""
+        return tuple((size + 2 * self.padding - r) % self.stride for size, r in ((self.h, self.r), (self.w, self.s)))
+
+    def __str__(self):
+        groups = f" g{self.groups}" if self.groups > 1 else ""
+        return f"{self.p}x{self.q}x{self.k}->{self.c} {self.kernel}*{self.stride}{groups}"
+
+
+@dataclass(frozen=True)
+class Sequence(Layer):
+    """A convolution of a sequence of w places and c channels with k filters of s places, padded alike on both sides."""
+
+    network: str
+    name: str
+    w: int
+    c: int
+    k: int
+    s: int
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def q(self):
+        return output_size(self.w, self.s, self.stride, self.padding)
+
+    @property
+    def kernel(self):
+        return str(self.s)
+
+    @property
+    def geometry(self):
+        return {"stride": self.stride, "padding": self.padding}
+
+    def x_shape(self, n):
+        return (n, self.w, self.c)
+
+    @property
+    def weight_shape(self):
+        return (self.s, self.c, self.k)
+
+    def y_shape(self, n):
+        return (n, self.q, self.k)
+
+    def __str__(self):
+        stride = f"/{self.stride}" if self.stride > 1 else ""
+        return f"{self.w}x{self.c}->{self.k} {self.s}{stride}"
+
+
+@dataclass(frozen=True)
 class Conv3d(Layer):
     """A convolution of a d x h x w x c volume with k filters of t x r x s, padded alike on all sides."""
 

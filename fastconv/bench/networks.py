@@ -7,7 +7,7 @@ distinct shape of a network appears once, however often the network repeats it.
 
 from fnmatch import fnmatch
 
-from fastconv.bench.layers import Conv, Conv3d, Linear, Pool
+from fastconv.bench.layers import Conv, Conv3d, Linear, Pool, Sequence, Transposed
 
 NETWORKS = {
     "resnet50": "ResNet-50 v1.5, with the stride on the 3x3 convolutions (He et al. 2015)",
@@ -22,6 +22,11 @@ NETWORKS = {
     "resnext50": "the grouped layers of ResNeXt-50 32x4d (Xie et al. 2017)",
     "deepbench": "a selection of Baidu's DeepBench (2016): speech, text lines, faces, odd strides and windows",
     "c3d": "layers of C3D (Tran et al. 2014) on 8 frames, narrower ones of small 3-D residual networks beside them",
+    "dcgan": "the transposed convolutions of DCGAN's generator for 64x64 colour images (Radford et al. 2015)",
+    "unet": "the transposed convolutions of U-Net, padded so that sizes are kept (Ronneberger et al. 2015)",
+    "decoder": "the transposed convolutions of decoders: 3x3 with stride 2 and an output padding",
+    "text": "a sentence of 56 words through filters of 3, 4 and 5 words (Kim 2014)",
+    "m5": "M5, 1-D convolutions of a second of sound at 8 kHz (Dai et al. 2016)",
     "tiny": "an 8x8 image with one channel and four 3x3 filters, to see what a call costs",
 }
 
@@ -205,6 +210,32 @@ VOLUMES = [
     Conv3d("c3d", "strided", 16, 28, 28, 32, 64, stride=2),
 ]
 
+TRANSPOSED = [
+    Transposed("dcgan", "conv1", 4, 4, 512, 100, 4, 4),
+    Transposed("dcgan", "conv2", 8, 8, 256, 512, 4, 4, stride=2, padding=1),
+    Transposed("dcgan", "conv3", 16, 16, 128, 256, 4, 4, stride=2, padding=1),
+    Transposed("dcgan", "conv4", 32, 32, 64, 128, 4, 4, stride=2, padding=1),
+    Transposed("dcgan", "conv5", 64, 64, 3, 64, 4, 4, stride=2, padding=1),
+    Transposed("unet", "up1", 64, 64, 512, 1024, 2, 2, stride=2),
+    Transposed("unet", "up2", 128, 128, 256, 512, 2, 2, stride=2),
+    Transposed("unet", "up3", 256, 256, 128, 256, 2, 2, stride=2),
+    Transposed("unet", "up4", 512, 512, 64, 128, 2, 2, stride=2),
+    Transposed("decoder", "conv1", 14, 14, 64, 128, 3, 3, stride=2, padding=1),
+    Transposed("decoder", "conv2", 28, 28, 32, 64, 3, 3, stride=2, padding=1),
+    Transposed("decoder", "conv3", 64, 64, 16, 32, 3, 3, stride=2, padding=1),
+    Transposed("decoder", "image", 28, 28, 1, 32, 3, 3, stride=2, padding=1),
+]
+
+SEQUENCES = [
+    Sequence("text", "words3", 56, 300, 100, 3),
+    Sequence("text", "words4", 56, 300, 100, 4),
+    Sequence("text", "words5", 56, 300, 100, 5),
+    Sequence("m5", "conv1", 8000, 1, 128, 80, stride=4, padding=38),
+    Sequence("m5", "conv2", 500, 128, 128, 3, padding=1),
+    Sequence("m5", "conv3", 125, 128, 256, 3, padding=1),
+    Sequence("m5", "conv4", 31, 256, 512, 3, padding=1),
+]
+
 POOLS = [
     Pool("resnet50", "pool1", 112, 112, 64, 3, 2, padding=1),
     Pool("resnet50", "global", 7, 7, 2048, 7, 7),
@@ -242,6 +273,8 @@ TABLES = {
     "inner_conv": [conv for conv in CONVS if not conv.reads_image],
     "volume": VOLUMES,
     "inner_volume": [conv for conv in VOLUMES if not conv.reads_image],
+    "transposed": TRANSPOSED,
+    "sequence": SEQUENCES,
     "pool": POOLS,
     "linear": LINEARS,
 }

@@ -137,6 +137,45 @@ def conv2d_backward_weight(form, conv, batch):
     )
 
 
+def conv_transpose2d(form, conv, batch):
+    x, weight = form.source.normal(conv.y_shape(batch)), form.source.weights(conv.weight_shape)
+    layout, sample = form.layout, truth.conv_sample(conv, batch, filters=None)
+    call = partial(fc.conv_transpose2d, layout.image(x), layout.weight(weight), layout=layout.name, **conv.geometry)
+    return _conv_case(
+        "conv_transpose2d",
+        form,
+        conv,
+        batch,
+        call=partial(call, output_padding=conv.output_padding, out=form.empty_image(conv.x_shape(batch))),
+        back=layout.to_nhwc,
+        pick=sample.x,
+        truth=lambda: truth.conv2d_backward_input(sample.layer, sample.y(x), sample.weight(weight)),
+        data=(x, weight),
+    )
+
+
+def conv1d(form, conv, batch):
+    x, weight = form.source.normal(conv.x_shape(batch)), form.source.weights(conv.weight_shape)
+    first, ks = form.layout.name == "NCHW", truth.few(conv.k, truth.CHANNELS)
+    sequence, filters, out = x, weight, form.empty(conv.y_shape(batch))
+    if first:
+        sequence, filters = np.ascontiguousarray(x.transpose(0, 2, 1)), np.ascontiguousarray(weight.transpose(2, 1, 0))
+        out = form.empty((batch, conv.k, conv.q))
+    return Case(
+        "conv1d",
+        conv,
+        batch,
+        call=partial(fc.conv1d, sequence, filters, layout="NCW" if first else "NWC", out=out, **conv.geometry),
+        back=lambda y: y.transpose(0, 2, 1) if first else y,
+        pick=lambda y: y[..., ks],
+        truth=lambda: truth.conv1d(conv, x, weight[..., ks]),
+        data=(x, weight),
+        flops=2 * batch * conv.q * conv.k * conv.s * conv.c,
+        nbytes=form.itemsize * _count(conv.x_shape(batch), conv.weight_shape, conv.y_shape(batch)),
+        limit="fma",
+    )
+
+
 # ---------------------------------------------------------------- pooling
 
 
@@ -310,6 +349,8 @@ OPERATIONS = {
     "conv3d_backward_weight": Operation(
         partial(volumes.conv3d_backward_weight, Case), "volume", "convolution of volumes, gradient of the weights"
     ),
+    "conv_transpose2d": Operation(conv_transpose2d, "transposed", "transposed convolution, forward"),
+    "conv1d": Operation(conv1d, "sequence", "convolution of sequences, forward"),
     "max_pool2d": Operation(max_pool2d, "pool", "max pooling, forward"),
     "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
     "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),

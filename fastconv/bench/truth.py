@@ -130,6 +130,12 @@ def conv2d_backward_weight(layer, grad_y, x):
     return grad_weight
 
 
+def conv1d(layer, x, weight):
+    xp = np.pad(x.astype(np.float64), ((0, 0), (layer.padding, layer.padding), (0, 0)))
+    reach = layer.stride * (layer.q - 1) + 1
+    return sum(xp[:, s : s + reach : layer.stride] @ weight[s].astype(np.float64) for s in range(layer.s))
+
+
 def max_pool2d(layer, x):
     """The maxima, and of each the number of the tap it came from (the first in row-major order)."""
     xp = _pad(layer, x, -np.inf)

@@ -39,7 +39,7 @@ class Conv3D(Convolution):
     def filters_and_groups(self, channels):
         return grouped_filters(self, channels)
 
-    def pack(self, input_shape):
+    def pack(self, input_shape, weight=None):
         return None
 
 
@@ -50,5 +50,5 @@ class Conv3DTranspose(Conv2DTranspose):
     axes, kind = 3, "volumes"
     operation = Operation.named("conv_transpose3d", 3)
 
-    def pack(self, input_shape):
+    def pack(self, input_shape, weight=None):
         return None

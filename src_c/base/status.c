@@ -19,7 +19,8 @@ const char *fc_status_text(fc_status status) {
         case FC_BAD_ALGORITHM: return "the algorithm named cannot do this problem";
         case FC_BAD_PACKED: return "the weights were packed for another problem or instruction set";
         case FC_BAD_OUTPUT_PADDING:
-            return "output_padding must not be negative, must be smaller than stride or dilation, and is 0 beside \"same\"";
+            return "output_padding must not be negative, must be smaller than stride or dilation, and is 0 beside "
+                   "\"same\"";
         case FC_SHORT_KERNEL: return "\"same\" needs a kernel of at least the stride";
         case FC_BAD_ORDER: return "neither the channels nor the pixels are adjacent in all arrays alike";
     }

@@ -196,30 +196,32 @@ fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, 
 
 /* Transposed convolution: y = activation(bias[c] + what fc_conv2d_backward_input makes of grad_y = x). `g` is the
  * convolution that is transposed, so that x has its p, q, k and y its h, w, c; bias (c), may be NULL. x may have any
- * type, as the image of fc_conv2d_forward. Its gradients, with the same `g`: of x fc_conv2d_forward of dL/dy, of the weights
- * fc_conv2d_backward_weight with grad_y = x and x = dL/dy.
+ * type, as the image of fc_conv2d_forward. Its gradients, with the same `g`: of x fc_conv2d_forward of dL/dy, of the
+ * weights fc_conv2d_backward_weight with grad_y = x and x = dL/dy.
  * The resolver takes n, p, q, k, c, filters, strides, dilations and groups, checks them and fills in paddings, h and w:
- * (p - 1)*stride + dilation*(r - 1) + 1 - padding + output_padding, or p*stride for FC_PAD_SAME and FC_PAD_SAME_LOWER. */
+ * (p - 1)*stride + dilation*(r - 1) + 1 - padding + output_padding, or p*stride for FC_PAD_SAME and
+ * FC_PAD_SAME_LOWER. */
 fc_status fc_conv_transpose2d_resolve(fc_conv2d *g, fc_padding mode, int64_t output_padding_h,
                                       int64_t output_padding_w);
 fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                               const fc_array *y, const fc_options *options);
 
 /* Weights that many calls of fc_conv2d_forward, or of fc_conv2d_backward_input and fc_conv_transpose2d, use can be
- * packed once: set weight->packed to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that fc_conv2d_pack has filled. Results have
- * the same bits. The array stays with its block, unchanged: some calls read it instead. Many threads may read a block.
- * It serves any number of images, any image size and, going forward, any stride, dilation and padding; a call with
- * other filters, groups, operation, type of arithmetic or instruction set (going backward also with other taps for a
- * phase of the stride) returns FC_BAD_PACKED. A block is made for this process: it is no format for files.
- * A size of 0: nothing is gained, the algorithm that `g` and `options` choose does not use it; leave `packed` NULL. */
+ * packed once: set weight->packed to a block of fc_conv2d_pack_size bytes (any alignment; 64 is fastest) that
+ * fc_conv2d_pack has filled. Results have the same bits. The array stays with its block, unchanged: some calls read it
+ * instead. Many threads may read a block. It serves any number of images, any image size and, going forward, any
+ * stride, dilation and padding; a call with other filters, groups, operation, type of arithmetic or instruction set
+ * (going backward also with other taps for a phase of the stride) returns FC_BAD_PACKED. A block is made for this
+ * process: it is no format for files. A size of 0: nothing is gained, the algorithm that `g` and `options` choose does
+ * not use it; leave `packed` NULL. */
 size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options);
 fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
                          const fc_options *options, void *packed);
 fc_status fc_conv2d_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
 
-/* Convolution of volumes, its gradients and its transpose, as those of images above: x (n,d,h,w,c); weight (t,r,s,c/groups,k);
- * y (n,o,p,q,k); bias and grad_bias (k) are arrays with stride[3]. The algorithms are those of conv2d for images of
- * t * c channels; fc_conv3d_choice tells which. */
+/* Convolution of volumes, its gradients and its transpose, as those of images above: x (n,d,h,w,c); weight
+ * (t,r,s,c/groups,k); y (n,o,p,q,k); bias and grad_bias (k) are arrays with stride[3]. The algorithms are those of
+ * conv2d for images of t * c channels; fc_conv3d_choice tells which. */
 fc_status fc_conv3d_resolve(fc_conv3d *g, fc_padding mode);
 const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                              const char **reason);
@@ -246,10 +248,10 @@ fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
 fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y);
 fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x);
 
-/* Normalisation of n images of so many pixels, in any number of axes: x, y and their gradients have the strides [0] of the
- * image, [2] of the pixel and [3] of the channel, of which the pixel's or the channel's is 1 in all of them alike; else
- * FC_BAD_ORDER. They are of one type, float32 or float64. weight and bias (c), which may be NULL (1 and 0), running_mean
- * and running_var are float32 or float64. The activation is FC_NONE, FC_RELU or FC_LEAKY_RELU. */
+/* Normalisation of n images of so many pixels, in any number of axes: x, y and their gradients have the strides [0] of
+ * the image, [2] of the pixel and [3] of the channel, of which the pixel's or the channel's is 1 in all of them alike;
+ * else FC_BAD_ORDER. They are of one type, float32 or float64. weight and bias (c), which may be NULL (1 and 0),
+ * running_mean and running_var are float32 or float64. The activation is FC_NONE, FC_RELU or FC_LEAKY_RELU. */
 typedef struct fc_batch_norm {
     int64_t n, pixels, c;
     double epsilon;

@@ -8,6 +8,11 @@
 #include "../include/fastconv.h"
 #include "../kernels/gemm/gemm.h"
 
+/* The activation of a call; NULL: all defaults. */
+static inline fc_activation fc_activation_of(const fc_options *options) {
+    return options == NULL ? FC_NONE : options->activation;
+}
+
 /* The part of an activation that the tile kernel does itself. */
 fc_epilogue fc_epilogue_of(fc_activation activation);
 

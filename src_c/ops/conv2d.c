@@ -2,6 +2,7 @@
  * Entry points of convolution: check the element types, choose the algorithm, keep the caller's float state. */
 #include "../base/convert.h"
 #include "../base/float_state.h"
+#include "activation.h"
 #include "conv2d_algorithms.h"
 #include "explain.h"
 
@@ -61,8 +62,6 @@ static void tell_others(const fc_problem *problem, fc_algorithm asked, const fc_
     }
 }
 
-static fc_activation activation_of(const fc_options *options) { return options == NULL ? FC_NONE : options->activation; }
-
 /* The gradient of the input reads y and writes x: algorithms tell of what they read as x, of what they write as y. */
 static void run_for_explanation(const fc_conv2d_algorithm *a, const fc_conv2d *g, fc_operation operation,
                                 const fc_array *x, const fc_array *weight, const fc_array *bias, const fc_array *y,
@@ -90,7 +89,7 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
     if (g->n == 0) return FC_OK; /* zeros, or nothing */
     fc_explain_into(e);
     const fc_array x_images = fc_images_of(x), y_images = fc_images_of(y);
-    run_for_explanation(algorithm, g, operation, &x_images, &weights, bias, &y_images, activation_of(options));
+    run_for_explanation(algorithm, g, operation, &x_images, &weights, bias, &y_images, fc_activation_of(options));
     fc_explain_into(NULL);
     if (operation == FC_BACKWARD_INPUT) {
         const fc_copy read = e->x;
@@ -131,11 +130,12 @@ fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_arra
     const fc_call c = enter(g, FC_FORWARD, y->dtype, options);
     if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
     const fc_array from = fc_images_of(x), to = fc_images_of(y);
-    return fc_leave(c, c.algorithm->forward(g, &from, &weights, bias, &to, activation_of(options)));
+    return fc_leave(c, c.algorithm->forward(g, &from, &weights, bias, &to, fc_activation_of(options)));
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
-                                const fc_array *grad_x, fc_activation activation, const fc_options *options) {
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *bias, const fc_array *grad_x, fc_activation activation,
+                                const fc_options *options) {
     if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
     fc_array weights;
@@ -153,7 +153,7 @@ fc_status fc_conv2d_backward_input(const fc_conv2d *g, const fc_array *grad_y, c
 
 fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                               const fc_array *y, const fc_options *options) {
-    return backward_input(g, x, weight, bias, y, options == NULL ? FC_NONE : options->activation, options);
+    return backward_input(g, x, weight, bias, y, fc_activation_of(options), options);
 }
 
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,

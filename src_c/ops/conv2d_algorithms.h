@@ -21,8 +21,8 @@ typedef struct fc_conv2d_algorithm {
     fc_status (*forward)(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                          const fc_array *y, fc_activation activation);
     /* with a bias or an activation: the transposed convolution */
-    fc_status (*backward_input)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
-                                const fc_array *grad_x, fc_activation activation);
+    fc_status (*backward_input)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *bias, const fc_array *grad_x, fc_activation activation);
     fc_status (*backward_weight)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                  const fc_array *grad_weight);
     const char *purpose; /* `preferred` in words */

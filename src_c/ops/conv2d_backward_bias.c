@@ -31,7 +31,8 @@ typedef struct job {
 static void find_step(job *j, int64_t n) {
     const int64_t *stride = j->grad_y.array.stride;
     j->step = j->q > 1 ? stride[2] : j->p > 1 ? stride[1] : stride[0];
-    j->even = j->grad_y.array.depth == NULL && (j->p == 1 || stride[1] == j->q * j->step) && (n == 1 || stride[0] == j->p * j->q * j->step);
+    j->even = j->grad_y.array.depth == NULL && (j->p == 1 || stride[1] == j->q * j->step) &&
+              (n == 1 || stride[0] == j->p * j->q * j->step);
 }
 
 static const char *element(const job *j, int64_t pixel, int64_t k) {

@@ -348,8 +348,8 @@ fc_status fc_depthwise_forward(const fc_conv2d *g, const fc_array *x, const fc_a
 
 fc_status fc_depthwise_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                       const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    plan pl = {.dtype = grad_x->dtype, .n = g->n, .channels.channels = g->c, .weight = weight, .bias = bias, .y = grad_x,
-               .activation = activation};
+    plan pl = {.dtype = grad_x->dtype, .n = g->n, .channels.channels = g->c, .weight = weight, .bias = bias,
+               .y = grad_x, .activation = activation};
     pl.h = axis_of(g->p, g->h, g->r, g->stride_h, g->dilation_h, g->pad_top);
     pl.w = axis_of(g->q, g->w, g->s, g->stride_w, g->dilation_w, g->pad_left);
     pl.h.backward = pl.w.backward = 1;

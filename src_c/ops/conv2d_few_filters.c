@@ -418,8 +418,8 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
     return run(&d);
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
-                                const fc_array *grad_x, fc_activation activation) {
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
     return fc_backward_input_by(run, g, grad_y, weight, bias, grad_x, activation);
 }
 
@@ -471,6 +471,10 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
+/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4 with
+ * stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14 x1.6. */
+enum { LEAST_STRIDED_TAPS = 2 };
+
 /* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters
  * x1.05. */
 enum { MOST_WEIGHTS = 1 << 14 };
@@ -489,8 +493,10 @@ static const char *refusal(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int64_t filters = (problem->operation == FC_BACKWARD_INPUT ? g->c : g->k) / g->groups;
     const int64_t vl = fc_kernels_for(problem->dtype)->vl;
-    if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < LEAST_TAPS * g->stride_h * g->stride_w)
-        return "it is made for windows of 8 and more taps a phase of the stride";
+    const int64_t least = problem->operation == FC_BACKWARD_INPUT && g->stride_h * g->stride_w > 1 ? LEAST_STRIDED_TAPS
+                                                                                                  : LEAST_TAPS;
+    if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < least * g->stride_h * g->stride_w)
+        return "it is made for windows of 8 and more taps, of 2 a phase in a strided gradient of the input";
     if (problem->operation == FC_BACKWARD_WEIGHT) return refusal_of_weight_gradient(g, vl);
     if ((double)filters > WORTHWHILE * use_by_pixels(problem, vl) * (double)vl)
         return "it is made for fewer filters than a vector has numbers";
@@ -504,4 +510,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {
     "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight,
-    "auto takes it for a handful of filters and windows of 8 taps or more: lanes are pixels"};
+    "auto takes it for a handful of filters and windows of several taps: lanes are pixels"};

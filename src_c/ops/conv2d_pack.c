@@ -52,6 +52,7 @@ size_t fc_conv2d_pack_size(const fc_conv2d *g, fc_operation operation, fc_dtype 
     const char *reason;
     if (operation == FC_BACKWARD_WEIGHT || !fc_is_compute_type(dtype)) return 0;
     if (fc_conv2d_choice(g, operation, dtype, options, &reason) != fc_direct_algorithm.name) return 0;
+    if (operation == FC_BACKWARD_INPUT && fc_has_lone_taps(g)) return 0;
     const fc_array none = no_image(dtype);
     const fc_direct d = fc_forward_view(g, &none, &none, NULL, &none, FC_NONE);
     return PANELS_AT + (operation == FC_FORWARD ? fc_direct_panel_bytes(&d)
@@ -83,6 +84,7 @@ fc_status fc_open_packed(const fc_conv2d *g, fc_operation operation, fc_dtype dt
     if (weight->packed == NULL) return FC_OK;
     const header h = header_of(g, operation, dtype);
     if (memcmp(weight->packed, &h, sizeof h) != 0) return FC_BAD_PACKED;
-    opened->packed = (const char *)weight->packed + PANELS_AT;
+    const int other_phases = operation == FC_BACKWARD_INPUT && fc_has_lone_taps(g);
+    opened->packed = other_phases ? NULL : (const char *)weight->packed + PANELS_AT;
     return FC_OK;
 }

@@ -313,8 +313,8 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
     return fc_winograd_run(&d);
 }
 
-static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight, const fc_array *bias,
-                                const fc_array *grad_x, fc_activation activation) {
+static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
+                                const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
     const fc_direct d = fc_backward_input_view(g, grad_y, weight, bias, grad_x, activation);
     return fc_winograd_run(&d);
 }

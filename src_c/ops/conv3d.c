@@ -15,6 +15,7 @@
 #include "../base/convert.h"
 #include "../base/scratch.h"
 #include "../base/threads.h"
+#include "activation.h"
 #include "conv2d_algorithms.h"
 #include "direct.h"
 #include "phase.h"
@@ -27,8 +28,6 @@ static const fc_conv2d_algorithm *const algorithms[] = {&fc_bf16x3_algorithm, &f
 enum { ALGORITHMS = sizeof algorithms / sizeof algorithms[0] };
 
 static fc_algorithm asked_of(const fc_options *options) { return options == NULL ? FC_AUTO : options->algorithm; }
-
-static fc_activation activation_of(const fc_options *options) { return options == NULL ? FC_NONE : options->activation; }
 
 static const fc_conv2d_algorithm *choose(const fc_problem *problem, const fc_options *options, const char **reason) {
     return fc_choose(algorithms, ALGORITHMS, problem, asked_of(options), reason);
@@ -140,7 +139,7 @@ fc_status fc_conv3d_forward(const fc_conv3d *g, const fc_array3d *x, const fc_ar
                             const fc_array3d *y, const fc_options *options) {
     if (!fc_is_compute_type(y->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
-    const fc_activation activation = activation_of(options);
+    const fc_activation activation = fc_activation_of(options);
     if (asked_of(options) == FC_REFERENCE) return fc_conv3d_reference_forward(g, x, weight, bias, y, activation);
     const char *reason;
     const fc_conv2d images = images_problem(g, g->n * g->o, g->t * g->c, g->k);
@@ -255,7 +254,7 @@ fc_status fc_conv3d_backward_input(const fc_conv3d *g, const fc_array3d *grad_y,
 
 fc_status fc_conv_transpose3d(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight, const fc_array *bias,
                               const fc_array3d *y, const fc_options *options) {
-    return backward_input(g, x, weight, bias, y, activation_of(options), options);
+    return backward_input(g, x, weight, bias, y, fc_activation_of(options), options);
 }
 
 const char *fc_conv3d_choice(const fc_conv3d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,

@@ -57,6 +57,8 @@ fc_status fc_fill_results(const fc_direct *problem);
 /* The gradient of the input, one call of `run` for each phase of the stride; their panels follow one another. */
 fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                const fc_array *bias, const fc_array *grad_x, fc_activation activation);
+/* Whether grad_y is so small that its phases are other ones than those of larger images: they are not packed. */
+int fc_has_lone_taps(const fc_conv2d *g);
 size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                      const fc_array *grad_x);
 

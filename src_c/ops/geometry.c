@@ -56,7 +56,8 @@ static fc_status resolve_transposed_axis(const axis *a, int64_t *in, fc_padding 
     if (*a->out < 1 || a->kernel < 1) return FC_BAD_SIZE;
     if (a->stride < 1) return FC_BAD_STRIDE;
     if (a->dilation < 1) return FC_BAD_DILATION;
-    if (output_padding < 0 || (output_padding >= a->stride && output_padding >= a->dilation)) return FC_BAD_OUTPUT_PADDING;
+    const int long_padding = output_padding >= a->stride && output_padding >= a->dilation;
+    if (output_padding < 0 || long_padding) return FC_BAD_OUTPUT_PADDING;
     if (same && output_padding > 0) return FC_BAD_OUTPUT_PADDING;
     int64_t span;
     if (span_of(a, &span)) return FC_TOO_LARGE;
@@ -99,7 +100,8 @@ fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode) {
     return FC_OK;
 }
 
-/* Whether no image of 2-D algorithms is made of more numbers than can be addressed: slices times channels of all taps. */
+/* Whether no image of 2-D algorithms is made of more numbers than can be addressed: slices times channels of all
+ * taps. */
 static int volumes_addressable(const fc_conv3d *g) {
     int64_t channels, filters, images;
     return !__builtin_mul_overflow(g->c, g->t, &channels) && !__builtin_mul_overflow(g->k, g->t, &filters) &&

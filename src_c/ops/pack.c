@@ -168,12 +168,14 @@ void fc_read_line(const fc_reader *x, int64_t h, int64_t w, int64_t n, int64_t r
 }
 
 /* Lines [row, row + lines) of the image, `columns` pixels from `column` on. Where the pixels of a line are adjacent all
- * lines are one copy: a call for each of 28 numbers took a third of the gradient of weights of LeNet-5's first layer. */
+ * lines are one copy: a call for each of 28 numbers took a third of the gradient of weights of LeNet-5's first
+ * layer. */
 static void read_lines(const fc_window *w, const fc_reader *x, int64_t n, int64_t row, int64_t lines, int64_t column,
                        int64_t columns, const fc_channels *ch, char *dst) {
     const int64_t *stride = x->array.stride;
     const size_t pixel = (size_t)ch->width * element_size(x), line = (size_t)columns * pixel;
-    if (x->parts > 0 || x->array.depth != NULL || ch->channels != ch->width || stride[3] != 1 || stride[2] != ch->channels) {
+    const int whole_lines = x->parts == 0 && x->array.depth == NULL && ch->channels == ch->width;
+    if (!whole_lines || stride[3] != 1 || stride[2] != ch->channels) {
         for (int64_t l = 0; l < lines; l++)
             fc_read_line(x, w->h, w->w, n, row + l, column, 1, columns, ch, dst + (size_t)l * line);
         return;

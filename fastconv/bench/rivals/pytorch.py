@@ -80,6 +80,15 @@ class Torch(TorchTensors):
     conv3d_backward_input = partialmethod(conv2d_backward_input, convolution="conv3d")
     conv3d_backward_weight = partialmethod(conv2d_backward_weight, convolution="conv3d")
 
+    def conv_transpose2d(self, layer, x, weight):
+        geometry = layer.geometry | {"output_padding": layer.output_padding}
+        return self._forward(self.torch.conv_transpose2d, self._image(x), self._weight(weight), **geometry)
+
+    def conv1d(self, layer, x, weight):
+        sequence, filters = self._tensor(x.transpose(0, 2, 1)), self._tensor(weight.transpose(2, 1, 0))
+        call = partial(self.torch.conv1d, sequence, filters, **layer.geometry)
+        return Run(call, lambda y: y.numpy().transpose(0, 2, 1))
+
     def max_pool2d(self, layer, x):
         return self._forward(self.torch.max_pool2d, self._image(x), **layer.geometry)
 
@@ -112,13 +121,13 @@ class TorchChannelsLast(Torch):
     """PyTorch with images and weights in its channels_last memory format."""
 
     layouts = ("NHWC",)
-    lacks = "is timed as torch: matrices have no memory format"
+    lacks = "is timed as torch: matrices and sequences have no memory format"
 
     def __init__(self, threads, layout):
         super().__init__(threads, layout)
         self.channels_last = True
 
-    linear = linear_backward_input = linear_backward_weight = None  # the same as in Torch
+    linear = linear_backward_input = linear_backward_weight = conv1d = None  # the same as in Torch
 
 
 class TorchBlocked(TorchTensors):
