@@ -50,7 +50,7 @@ left.suptitle("One video of each direction", fontsize=11)
 
 above, below = right.subplots(2, 1)
 above.bar(
-    ["frames in order", "frames shuffled", "guessing"],
+    ["frames\nin order", "frames\nshuffled", "guessing"],
     [accuracy, without, 0.25],
     color=["#2b6cb0", "#c53030", "#a0aec0"],
 )
