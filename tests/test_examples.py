@@ -191,6 +191,6 @@ def test_every_example_is_tested_and_in_the_gallery():
     for name in [*PROGRAMS, "embed_c", "embed_cython"]:
         assert f"test_{name.removesuffix('.py')}" in globals() and f"({name}" in gallery
     pictures = {path.name for path in (REPOSITORY / "docs").glob("example-*.png")}
-    assert set(re.findall(r"\.\./docs/(example-\S+\.png)", gallery)) == pictures
+    assert set(re.findall(r"\.\./docs/(example-[\w-]+\.png)", gallery)) == pictures
     for name in pictures:
         assert (REPOSITORY / "docs" / name).stat().st_size < LARGEST, name
