@@ -116,10 +116,13 @@ def max_pool3d(x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=
     tops, places = np.empty(window.pooled_slices, dtype), None
     if return_indices:
         places = np.empty(window.pooled_slices, np.int64)
+    _, height, width = view.sizes(x.shape)
     within = window.in_slice | {"dilation": window.dilations[0], "return_indices": return_indices}
     for number, (plane, top) in enumerate(zip(view.slices(x), view.slices(tops), strict=True)):
         place = view.slices(places)[number] if return_indices else None
         images.max_pool2d(plane, **within, out=(top, place) if return_indices else top)
+        if return_indices:
+            place += number * height * width
     along = window.along_depth | {"dilation": window.dilations[1], "return_indices": return_indices}
     ys = view.merged(y, 1)
     if not return_indices:
@@ -127,18 +130,25 @@ def max_pool3d(x, kernel_size, stride=None, *, padding=0, dilation=1, ceil_mode=
         return _deliver(y, y_out)
     winners = view.merged(indices, 1)
     images.max_pool2d(view.merged(tops, 1), **along, out=(ys, winners))
-    _to_volume(view, winners, view.merged(places, 1), x.shape)
+    _to_volume(view, winners, view.merged(places, 1))
     return _deliver(y, y_out), _deliver(indices, indices_out)
 
 
-def _to_volume(view, winners, places, x_shape):
-    """From where the winner is among the results of the slices to where it is in the volume."""
-    axis = view.depth + 1  # of the slices, with height and width as one axis
-    np.floor_divide(winners, winners.shape[axis + 1], out=winners)
-    of_slice = np.take_along_axis(places, winners, axis=axis)
-    _, height, width = view.sizes(x_shape)
-    winners *= height * width
-    winners += of_slice
+def _to_volume(view, winners, places):
+    """From where the winners are among the results of the slices to what those say. Both have height and width as one
+    axis; numbers of elements instead of take_along_axis, which is three times as slow."""
+    depth = view.depth + 1
+    channels = places.shape[depth - 1 if view.first else -1]
+    pixels = places.shape[depth] * places.shape[depth + 1]
+    image = np.arange(len(places)).reshape(-1, 1, 1, 1) if places.ndim == 4 else 0
+    channel = np.arange(channels)
+    if view.first:
+        winners += (image * channels + channel.reshape(-1, 1, 1)) * pixels
+    else:
+        winners += image * pixels
+        winners *= channels
+        winners += channel
+    winners[...] = np.take(places, winners)
 
 
 def max_pool3d_backward(grad_y, indices, x_shape, *, layout="NDHWC", out=None):
