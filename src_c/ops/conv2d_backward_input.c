@@ -60,8 +60,7 @@ static void fill_row(void *context, int64_t row, int worker) {
 }
 
 /* Where grad_y has one row, each row of the input receives from one tap alone, so that all are phases of their own, as
- * if the stride were longer than the kernel: as one phase they would meet zeros with all taps but one. One pixel of
- * 100 channels to 4x4 of 512: x1.2, 16 images x5. */
+ * if the stride were longer than the kernel: as one phase they would meet zeros with all taps but one. */
 enum { MOST_LONE_TAPS = 16 };
 
 static int is_lone(int64_t outputs, int64_t kernel, int64_t dilation) {
