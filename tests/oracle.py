@@ -87,11 +87,14 @@ def from_rsck(weight, layout):
 
 
 def axis_meetings(size, outputs, kernel, stride, dilation, before):
-    """For each tap on one axis: the outputs that see the image through it, and the pixels seen."""
+    """For each tap on one axis: the outputs that see the image through it, and the pixels seen, as slices."""
     for tap in range(kernel):
         seen = [output * stride - before + tap * dilation for output in range(outputs)]
         inside = [output for output in range(outputs) if 0 <= seen[output] < size]
-        yield tap, inside, [seen[output] for output in inside]
+        if not inside:  # one slice of nothing is as good as another
+            yield tap, slice(0), slice(0)
+            continue
+        yield tap, slice(inside[0], inside[-1] + 1), slice(seen[inside[0]], seen[inside[-1]] + 1, stride)
 
 
 def meetings(x_shape, weight_shape, stride, padding, dilation, groups):
@@ -105,11 +108,9 @@ def meetings(x_shape, weight_shape, stride, padding, dilation, groups):
     columns = axis_meetings(width, q, taps_across, across, spread_across, left)
     for (r, p_at, h_at), (s, q_at, w_at) in product(list(rows), list(columns)):
         for group in range(groups):
-            c_at = range(group * channels // groups, (group + 1) * channels // groups)
-            k_at = range(group * filters // groups, (group + 1) * filters // groups)
-            in_x = np.ix_(range(images), h_at, w_at, c_at)
-            in_y = np.ix_(range(images), p_at, q_at, k_at)
-            yield in_x, (r, s, slice(None), slice(k_at.start, k_at.stop)), in_y
+            c_at = slice(group * channels // groups, (group + 1) * channels // groups)
+            k_at = slice(group * filters // groups, (group + 1) * filters // groups)
+            yield (slice(images), h_at, w_at, c_at), (r, s, slice(None), k_at), (slice(images), p_at, q_at, k_at)
 
 
 def conv2d(

@@ -471,8 +471,9 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
-/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4 with
- * stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14 x1.6. */
+/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4
+ * with stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14
+ * x1.6. */
 enum { LEAST_STRIDED_TAPS = 2 };
 
 /* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters

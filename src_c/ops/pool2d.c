@@ -79,9 +79,9 @@ static void pool_packed(const job *j, int64_t n, int64_t p, int64_t rows, int64_
     const fc_span lines = fc_pool_lines(g, p, rows);
     const fc_reader reader = {.array = *j->x, .to = j->y->dtype, .kernels = j->kernels};
     fc_pool_read_lines(&reader, g->w, n, lines.first, lines.end - lines.first, c, channels, memory);
-    const fc_pool_layout m = {.first_line = lines.first, .x_line = g->w * channels, .x_column = channels, .first_row = p,
-                              .y_row = g->q * channels, .y_column = channels, .indices_row = g->q * channels,
-                              .indices_column = channels, .channels = channels};
+    const fc_pool_layout m = {.first_line = lines.first, .x_line = g->w * channels, .x_column = channels,
+                              .first_row = p, .y_row = g->q * channels, .y_column = channels,
+                              .indices_row = g->q * channels, .indices_column = channels, .channels = channels};
     int64_t *indices = j->indices == NULL ? NULL : (int64_t *)(void *)(memory + j->indices_at);
     pool_rows(j, &m, p, rows, memory, memory + j->y_at, indices);
     fc_pool_write_lines(j->kernels, memory + j->y_at, j->y, g->q, n, p, rows, c, channels);
