@@ -13,9 +13,10 @@ import pytest
 from fastconv import cli
 from fastconv.bench import compare, machine, networks, options, rivals, sweep, tables, timing, truth, worker
 from fastconv.bench import contest as contests
+from fastconv.bench.cases import Form
 from fastconv.bench.contest import Contest, Setting, WrongResult
 from fastconv.bench.layers import Conv, Conv3d, Linear, Pool, Sequence, Transposed
-from fastconv.bench.operations import OPERATIONS, Form
+from fastconv.bench.operations import OPERATIONS
 from fastconv.bench.results import SCHEMA, Result, Results, load, load_all
 from fastconv.bench.rivals import NOT_ASKED, RIVALS, Rival, Run
 

@@ -70,6 +70,10 @@ CASES = {
         lambda **kw: layers.Conv3D(2, 2, (2, 1, 2), "same", bias=False, dilation=(1, 2, 1), groups=2, **kw),
         VOLUME,
     ),
+    "conv3d_reflect": (
+        lambda **kw: layers.Conv3D(2, 2, (1, 2, 1), ((2, 0), (1, 1), (0, 3)), padding_mode="reflect", **kw),
+        VOLUME,
+    ),
     "transposed_3d": (
         lambda **kw: layers.Conv3DTranspose(2, (2, 1, 3), (2, 1, 2), groups=2, output_padding=(1, 0, 0), **kw),
         (2, 2, 3, 4),
