@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 import fastconv as fc
-from fastconv.bench import truth, volumes
+from fastconv.bench import norms, truth, volumes
 from fastconv.bench.arrays import LAYOUTS, Source
 
 INDEX_BYTES = np.dtype(np.int64).itemsize
@@ -355,6 +355,33 @@ OPERATIONS = {
     "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
     "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),
     "avg_pool2d_backward": Operation(avg_pool2d_backward, "pool", "average pooling, gradient"),
+    "batch_norm": Operation(
+        partial(norms.batch_norm, Case, training=False), "norm", "batch normalisation, running statistics"
+    ),
+    "batch_norm_training": Operation(
+        partial(norms.batch_norm, Case, training=True), "norm", "batch normalisation, training"
+    ),
+    "batch_norm_backward": Operation(
+        partial(norms.batch_norm_backward, Case), "norm", "batch normalisation, all gradients"
+    ),
+    "group_norm": Operation(partial(norms.sample_norm, Case, kind="group_norm"), "norm", "group normalisation"),
+    "group_norm_backward": Operation(
+        partial(norms.sample_norm_backward, Case, kind="group_norm"), "norm", "group normalisation, all gradients"
+    ),
+    "layer_norm": Operation(
+        partial(norms.sample_norm, Case, kind="layer_norm"), "norm", "layer normalisation over channels"
+    ),
+    "layer_norm_backward": Operation(
+        partial(norms.sample_norm_backward, Case, kind="layer_norm"),
+        "norm",
+        "layer normalisation over channels, all gradients",
+    ),
+    "local_response_norm": Operation(
+        partial(norms.local_response_norm, Case), "response", "local response normalisation"
+    ),
+    "local_response_norm_backward": Operation(
+        partial(norms.local_response_norm_backward, Case), "response", "local response normalisation, gradient"
+    ),
     "linear": Operation(linear, "linear", "dense layer, forward"),
     "linear_backward_input": Operation(linear_backward_input, "linear", "dense layer, gradient of the input"),
     "linear_backward_weight": Operation(linear_backward_weight, "linear", "dense layer, gradient of the weights"),
