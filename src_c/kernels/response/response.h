@@ -5,9 +5,9 @@
  *
  *   response           y[c] = x[c] / d[c]^beta
  *   response_terms     direct[c] = grad_y[c] / d[c]^beta and terms[c] = direct[c] * x[c] / d[c]
- *   response_gradient  grad_x[c] = direct[c] - 2 * beta * factor * x[c] * sum of terms[j], j from c - after to c + before
+ *   response_gradient  grad_x[c] = direct[c] - 2 * beta * factor * x[c] * sum of terms[j]
  *
- * in which grad_x is what holds `direct`. */
+ * the last over j from c - after to c + before; grad_x is what holds `direct`. */
 #ifndef FC_RESPONSE_H
 #define FC_RESPONSE_H
 

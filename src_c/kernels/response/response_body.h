@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The kernels of local response normalisation over the vector vocabulary; see response.h for the contracts.
  *
- * A vector holds adjacent channels of one pixel or adjacent pixels of one channel. Either way each of its numbers adds up
- * its own window, channel by channel; the terms beyond the first and the last channel are zeros or left out, which is
- * the same. */
+ * A vector holds adjacent channels of one pixel or adjacent pixels of one channel. Either way each of its numbers adds
+ * up its own window, channel by channel; the terms beyond the first and the last channel are zeros or left out, which
+ * is the same. */
 
 /* Channels c + o, c + o + 1 ... of a pixel; zeros where there are none. */
 FC_INLINE F(v) F(response_shifted)(const T *x, int64_t c, int64_t o, int64_t columns) {
