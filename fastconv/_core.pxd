@@ -140,6 +140,29 @@ cdef extern from "fastconv.h" nogil:
                                      const double *inverse_std, const fc_array *grad_x, double *grad_weight,
                                      double *grad_bias)
 
+    ctypedef struct fc_group_norm:
+        int64_t n, pixels, c, groups
+        double epsilon
+    fc_status fc_group_norm_forward(const fc_group_norm *g, const fc_array *x, const fc_array *weight,
+                                    const fc_array *bias, const fc_array *y)
+    fc_status fc_group_norm_backward(const fc_group_norm *g, const fc_array *grad_y, const fc_array *x,
+                                     const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                     double *grad_bias)
+    ctypedef struct fc_layer_norm:
+        int64_t n, pixels, c
+        double epsilon
+    fc_status fc_layer_norm_forward(const fc_layer_norm *g, const fc_array *x, const fc_array *weight,
+                                    const fc_array *bias, const fc_array *y)
+    fc_status fc_layer_norm_backward(const fc_layer_norm *g, const fc_array *grad_y, const fc_array *x,
+                                     const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                     double *grad_bias)
+    ctypedef struct fc_local_response_norm:
+        int64_t n, pixels, c, size
+        double alpha, beta, k
+    fc_status fc_local_response_norm_forward(const fc_local_response_norm *g, const fc_array *x, const fc_array *y)
+    fc_status fc_local_response_norm_backward(const fc_local_response_norm *g, const fc_array *grad_y,
+                                              const fc_array *x, const fc_array *grad_x)
+
     fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
                                      const void *y, void *grad_x)
     fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y)

@@ -352,3 +352,11 @@ def no_running_statistics():
 
 def one_value_per_channel(shape):
     return ValueError(f"x {shape} has one value per channel: its variance tells nothing; training needs more")
+
+
+def uneven_groups(groups, channels):
+    return ValueError(f"groups={groups} must be at least 1 and divide the {channels} channels evenly")
+
+
+def wrong_sample_parameter(name, shape, expected):
+    return ValueError(f'{name} has shape {shape}, but with axes="sample" it must have that of one image, {expected}')

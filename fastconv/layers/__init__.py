@@ -7,7 +7,12 @@ from fastconv.layers.containers import Concatenate, Residual
 from fastconv.layers.conv import Conv1D, Conv2D, Conv3D, DepthwiseConv2D
 from fastconv.layers.dense import Dense
 from fastconv.layers.embedding import Embedding
-from fastconv.layers.normalization import BatchNormalization
+from fastconv.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+)
 from fastconv.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -57,6 +62,9 @@ BUILT_IN = (
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,

@@ -291,6 +291,43 @@ fc_status fc_batch_norm_backward(const fc_batch_norm *g, int training, const fc_
                                  const double *inverse_std, const fc_array *grad_x, double *grad_weight,
                                  double *grad_bias);
 
+/* Mean and variance of each group of adjacent channels of one image, in the place of those of the batch; the arrays as
+ * above. c must be a multiple of groups. The gradients of weight and bias are sums over all images; grad_x may be NULL,
+ * and it may be grad_y. */
+typedef struct fc_group_norm {
+    int64_t n, pixels, c, groups;
+    double epsilon;
+} fc_group_norm;
+
+fc_status fc_group_norm_forward(const fc_group_norm *g, const fc_array *x, const fc_array *weight,
+                                const fc_array *bias, const fc_array *y);
+fc_status fc_group_norm_backward(const fc_group_norm *g, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                 double *grad_bias);
+
+/* Mean and variance of all channels of one pixel; else as above. */
+typedef struct fc_layer_norm {
+    int64_t n, pixels, c;
+    double epsilon;
+} fc_layer_norm;
+
+fc_status fc_layer_norm_forward(const fc_layer_norm *g, const fc_array *x, const fc_array *weight,
+                                const fc_array *bias, const fc_array *y);
+fc_status fc_layer_norm_backward(const fc_layer_norm *g, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                 double *grad_bias);
+
+/* y[c] = x[c] / d[c]^beta with d[c] = k + alpha/size * sum of x[j]^2 over the channels j of the same pixel from
+ * c - size/2 to c + (size - 1)/2, those that there are; the arrays as above. */
+typedef struct fc_local_response_norm {
+    int64_t n, pixels, c, size;
+    double alpha, beta, k;
+} fc_local_response_norm;
+
+fc_status fc_local_response_norm_forward(const fc_local_response_norm *g, const fc_array *x, const fc_array *y);
+fc_status fc_local_response_norm_backward(const fc_local_response_norm *g, const fc_array *grad_y, const fc_array *x,
+                                          const fc_array *grad_x);
+
 /* A training step, on adjacent numbers of one type. grad_x = grad_y times the slope of the activation, from its result
  * y; grad_x may be grad_y. */
 fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
