@@ -10,4 +10,5 @@
 #include "winograd/winograd_body.h"
 #include "elementwise/elementwise_body.h"
 #include "norm/norm_body.h"
+#include "response/response_body.h"
 #undef F

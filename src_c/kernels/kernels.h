@@ -10,6 +10,7 @@
 #include "norm/norm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"
+#include "response/response.h"
 #include "split/split.h"
 #include "winograd/winograd.h"
 

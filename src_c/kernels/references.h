@@ -8,3 +8,4 @@
 #include "winograd/winograd_ref.h"
 #include "elementwise/elementwise_ref.h"
 #include "norm/norm_ref.h"
+#include "response/response_ref.h"

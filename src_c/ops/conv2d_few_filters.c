@@ -420,7 +420,7 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(fc_few_filters_run, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(fc_few_filters_run, NULL, g, grad_y, weight, bias, grad_x, activation);
 }
 
 /* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */
@@ -511,4 +511,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {
     "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight,
-    "auto takes it for a handful of filters and windows of several taps: lanes are pixels"};
+    "auto takes it for a handful of filters and windows of several taps: lanes are pixels", NULL};
