@@ -108,6 +108,10 @@ EVERY_LAYER = {
         layers.GlobalMaxPooling2D(),
     ],
     "normalized": [layers.BatchNormalization(0.2, 0.01, "relu")],
+    "activations": [
+        *(layers.LeakyReLU(0.3), layers.Sigmoid(), layers.SiLU(), layers.GELU("tanh"), layers.Tanh()),
+        *(layers.Conv2D(3, 1, activation="gelu"), layers.LogSoftmax(2), layers.Softmax(axis=-2)),
+    ],
     "integers": [layers.Embedding(9, 4), layers.Flatten()],
 }
 VOLUME = (4, 5, 6, 2)
