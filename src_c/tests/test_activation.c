@@ -15,7 +15,7 @@ static void *new_numbers(fc_dtype dtype, size_t count) {
     void *data = new_array(dtype, count);
     for (size_t i = 0; i < count; i++) {
         const double size = pow(2, (double)random_between(-126000, 9000) / 1000) * (random_bits() & 1 ? 1 : -1);
-        const double value = random_bits() & 3 ? (double)random_between(-1 << 20, 1 << 20) / 20000 : size;
+        const double value = random_bits() & 3 ? (double)random_between(-1048576, 1048576) / 20000 : size;
         set_number(data, dtype, i, random_bits() % 16 == 0 ? special[random_bits() % 11] : value);
     }
     return data;

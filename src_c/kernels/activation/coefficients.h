@@ -39,9 +39,12 @@ static const double tanh_bend_f64[] = {0.07135481627260025, -6.1751499181553155e
 static const float round_f32 = 0x1.8p23f;
 static const double round_f64 = 0x1.8p52;
 
-/* Where functions have come to their limits: e^x and x*e^x below round to 0, tanh to 1, and the sigmoid of the argument
- * of gelu by tanh to 0 also times x. */
-static const float exp_end_f32 = 110, tanh_end_f32 = 10, gelu_tanh_end_f32 = 12;
+/* 2^n below it, times all that it is multiplied with here, rounds to 0. */
+static const float least_power_f32 = -160;
+static const double least_power_f64 = -1086;
+
+/* Where functions have come to their limits: tanh rounds to 1, the others to 0 by the power of two above. */
+static const float exp_end_f32 = 115, tanh_end_f32 = 10, gelu_tanh_end_f32 = 12;
 static const double exp_end_f64 = 760, tanh_end_f64 = 20, gelu_tanh_end_f64 = 24;
 
 #endif
