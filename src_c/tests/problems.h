@@ -3,18 +3,27 @@
 #ifndef FC_TEST_PROBLEMS_H
 #define FC_TEST_PROBLEMS_H
 
+#include "../ops/pack.h"
 #include "check.h"
 
 typedef enum layout { CHANNELS_LAST, CHANNELS_FIRST } layout;
 
+/* What the library must not read in a caller's array: images that are slices of an empty volume, and so all zeros. */
+static const fc_depth no_slices = {.count = 1, .taps = 1, .channels = INT32_MAX};
+
 static inline fc_array image(void *data, fc_dtype dtype, layout order, int64_t h, int64_t w, int64_t c) {
-    fc_array a = {.data = data, .dtype = dtype, .stride = {h * w * c, w * c, c, 1}};
+    fc_array a = {.data = data, .dtype = dtype, .stride = {h * w * c, w * c, c, 1}, .depth = &no_slices};
     if (order == CHANNELS_FIRST) a.stride[1] = w, a.stride[2] = 1, a.stride[3] = h * w;
     return a;
 }
 
+/* One number for each channel or filter. */
+static inline fc_array vector(void *data, fc_dtype dtype) {
+    return (fc_array){.data = data, .dtype = dtype, .stride = {0, 0, 0, 1}, .depth = &no_slices};
+}
+
 static inline fc_array filters(void *data, fc_dtype dtype, layout order, int64_t r, int64_t s, int64_t c, int64_t k) {
-    fc_array a = {.data = data, .dtype = dtype, .stride = {s * c * k, c * k, k, 1}};
+    fc_array a = {.data = data, .dtype = dtype, .stride = {s * c * k, c * k, k, 1}, .depth = &no_slices};
     if (order == CHANNELS_FIRST) a.stride[0] = s, a.stride[1] = 1, a.stride[2] = r * s, a.stride[3] = c * r * s;
     return a;
 }

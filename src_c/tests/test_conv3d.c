@@ -2,22 +2,20 @@
  * Convolution of volumes on random geometries: every instruction set against the reference algorithm, 1 to 3 threads,
  * both layouts, arrays allocated to the byte; then bad sizes. */
 #include "../base/compiler.h"
-#include "check.h"
-
-typedef enum layout { CHANNELS_LAST, CHANNELS_FIRST } layout;
+#include "problems.h"
 
 static fc_array3d volumes(void *data, fc_dtype dtype, layout order, int64_t d, int64_t h, int64_t w, int64_t c) {
     if (order == CHANNELS_FIRST) return (fc_array3d){data, dtype, {c * d * h * w, h * w, w, 1, d * h * w}};
     return (fc_array3d){data, dtype, {d * h * w * c, h * w * c, w * c, c, 1}};
 }
 
-static fc_array3d filters(void *data, fc_dtype dtype, layout order, const fc_conv3d *g) {
+static fc_array3d volume_filters(void *data, fc_dtype dtype, layout order, const fc_conv3d *g) {
     const int64_t t = g->t, r = g->r, s = g->s, c = g->c / g->groups, k = g->k;
     if (order == CHANNELS_FIRST) return (fc_array3d){data, dtype, {r * s, s, 1, t * r * s, c * t * r * s}};
     return (fc_array3d){data, dtype, {r * s * c * k, s * c * k, c * k, k, 1}};
 }
 
-static int random_problem(fc_conv3d *g) {
+static int random_volumes(fc_conv3d *g) {
     const int64_t groups = random_between(1, 4) == 4 ? random_between(2, 3) : 1;
     *g = (fc_conv3d){.n = random_between(1, 3), .d = random_between(1, 7), .h = random_between(1, 8),
                      .w = random_between(1, 12), .c = groups * random_between(1, 12), .k = groups * random_between(1, 20),
@@ -34,7 +32,7 @@ static int random_problem(fc_conv3d *g) {
 /* 3x3 filters with stride 1 in the plane; now and then enough channels for passes that begin within a tap, and for the
  * matrix unit. */
 static int random_plane_problem(fc_conv3d *g) {
-    if (!random_problem(g)) return 0;
+    if (!random_volumes(g)) return 0;
     g->r = g->s = 3;
     g->stride_h = g->stride_w = g->dilation_h = g->dilation_w = 1;
     g->pad_top = g->pad_bottom = g->pad_left = g->pad_right = 1;
@@ -57,8 +55,8 @@ static arrays arrays_of(const fc_conv3d *g, fc_dtype dtype, layout order) {
                 .w_size = (size_t)(g->t * g->r * g->s * g->c / g->groups * g->k)};
     a.x = volumes(new_array(dtype, a.x_size), dtype, order, g->d, g->h, g->w, g->c);
     a.y = volumes(new_array(dtype, a.y_size), dtype, order, g->o, g->p, g->q, g->k);
-    a.w = filters(new_array(dtype, a.w_size), dtype, order, g);
-    a.bias = (fc_array){.data = new_array(dtype, (size_t)g->k), .dtype = dtype, .stride = {0, 0, 0, 1}};
+    a.w = volume_filters(new_array(dtype, a.w_size), dtype, order, g);
+    a.bias = vector(new_array(dtype, (size_t)g->k), dtype);
     return a;
 }
 
@@ -171,7 +169,7 @@ int main(int argc, char **argv) {
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
             fc_conv3d g;
             fc_set_num_threads(1 + i % 3);
-            if (random_problem(&g)) test_convolution(&g, dtype, order, FC_DIRECT);
+            if (random_volumes(&g)) test_convolution(&g, dtype, order, FC_DIRECT);
             if (i % 5 == 0 && random_plane_problem(&g)) { /* no divisor in common with the cycles above */
                 test_convolution(&g, dtype, order, FC_WINOGRAD);
                 test_convolution(&g, dtype, order, FC_DIRECT);

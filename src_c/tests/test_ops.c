@@ -4,6 +4,7 @@
 #include "../base/compiler.h"
 #include "../base/scratch.h"
 #include "../ops/direct.h"
+#include "../ops/conv2d_algorithms.h"
 #include "problems.h"
 
 /* ---------------------------------------------------------------- convolution */
@@ -40,7 +41,7 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, f
     fc_array x = image(new_array(dtype, x_size), dtype, order, g->h, g->w, g->c);
     fc_array w = filters(new_array(dtype, w_size), dtype, order, g->r, g->s, g->c / g->groups, g->k);
     fc_array y = image(new_poisoned(dtype, y_size), dtype, order, g->p, g->q, g->k), y_judge = y;
-    fc_array bias = {.data = new_array(dtype, (size_t)g->k), .dtype = dtype, .stride = {0, 0, 0, 1}};
+    fc_array bias = vector(new_array(dtype, (size_t)g->k), dtype);
     y_judge.data = new_poisoned(dtype, y_size);
     const fc_options fast = {.activation = FC_RELU, .algorithm = algorithm};
     const fc_options judge = {.activation = FC_RELU, .algorithm = FC_REFERENCE};
@@ -55,7 +56,7 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, f
     CHECK(fc_conv2d_backward_input(g, &y, &w, &grad_x, &fast) == FC_OK, "status of backward_input");
     fc_conv2d_backward_input(g, &y, &w, &grad_x_judge, &judge);
     CHECK(close_numbers(grad_x.data, grad_x_judge.data, dtype, x_size, tolerance), "backward_input");
-    const fc_array channels = {.data = new_array(dtype, (size_t)g->c), .dtype = dtype, .stride = {0, 0, 0, 1}};
+    const fc_array channels = vector(new_array(dtype, (size_t)g->c), dtype);
     CHECK(fc_conv_transpose2d(g, &y, &w, &channels, &grad_x, &fast) == FC_OK, "status of the transposed convolution");
     fc_conv_transpose2d(g, &y, &w, &channels, &grad_x_judge, &judge);
     CHECK(close_numbers(grad_x.data, grad_x_judge.data, dtype, x_size, tolerance), "transposed convolution");
@@ -76,15 +77,21 @@ static void test_convolution(const fc_conv2d *g, fc_dtype dtype, layout order, f
     free(grad_x.data), free(grad_x_judge.data), free(grad_w.data), free(grad_w_judge.data);
 }
 
+/* For what callers cannot call themselves, and is therefore to read all of the array. */
+static fc_array plain_image(void *data, layout order, int64_t h, int64_t w, int64_t c) {
+    const fc_array a = image(data, FC_FLOAT32, order, h, w, c);
+    return fc_images_of(&a);
+}
+
 /* The same by products of parts, which are exact on whole numbers up to 4; with a number that is not finite they fall
  * back on the direct algorithm. Without a matrix unit the judges of its kernels run. */
 static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan) {
     const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
     const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
-    const fc_array x = image(new_array(FC_FLOAT32, x_size), FC_FLOAT32, order, g->h, g->w, g->c);
+    const fc_array x = plain_image(new_array(FC_FLOAT32, x_size), order, g->h, g->w, g->c);
     const fc_array w = filters(new_array(FC_FLOAT32, w_size), FC_FLOAT32, order, g->r, g->s, g->c / g->groups, g->k);
-    const fc_array bias = {.data = new_array(FC_FLOAT32, (size_t)g->k), .dtype = FC_FLOAT32, .stride = {0, 0, 0, 1}};
-    const fc_array y = image(new_poisoned(FC_FLOAT32, y_size), FC_FLOAT32, order, g->p, g->q, g->k);
+    const fc_array bias = vector(new_array(FC_FLOAT32, (size_t)g->k), FC_FLOAT32);
+    const fc_array y = plain_image(new_poisoned(FC_FLOAT32, y_size), order, g->p, g->q, g->k);
     fc_array y_judge = y;
     y_judge.data = new_poisoned(FC_FLOAT32, y_size);
     if (with_nan) ((float *)x.data)[x_size / 2] = with_nan == 1 ? INFINITY : 3e38f;
@@ -110,14 +117,14 @@ static int scratch_byte = 0xFF; /* what scratch memory is full of */
 static void test_split_scratch(const fc_conv2d *g, layout order, int parts) {
     const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
     const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
-    fc_array x = image(new_array(FC_FLOAT32, x_size), FC_FLOAT32, order, g->h, g->w, g->c);
+    fc_array x = plain_image(new_array(FC_FLOAT32, x_size), order, g->h, g->w, g->c);
     fc_array w[2], y[2];
     for (size_t i = 0; i < x_size; i++) ((float *)x.data)[i] /= 3;
     for (int i = 0; i < 2; i++) {
         scratch_byte = i ? 0xFF : 0;
         w[i] = filters(new_array(FC_FLOAT32, w_size), FC_FLOAT32, order, g->r, g->s, g->c / g->groups, g->k);
         if (i > 0) memcpy(w[1].data, w[0].data, w_size * sizeof(float));
-        y[i] = image(new_array(FC_FLOAT32, y_size), FC_FLOAT32, order, g->p, g->q, g->k);
+        y[i] = plain_image(new_array(FC_FLOAT32, y_size), order, g->p, g->q, g->k);
         const fc_direct d = fc_forward_view(g, &x, &w[i], NULL, &y[i], FC_NONE);
         fc_clear_cache();
         CHECK(fc_split_run(&d, parts) == FC_OK, "status by parts");
