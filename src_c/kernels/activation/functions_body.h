@@ -107,9 +107,10 @@ FC_INLINE F(v) F(silu_slope)(F(v) x) {
 }
 
 /* Of 0 <= a <= tail_end: the share of the normal distribution below -a is inverse * q * (1 + e.p) * 2^e.n, where inverse
- * is 1 / (a + k) and ratio + ratio_low a / (a + k). */
+ * is 1 / (a + k) and ratio + ratio_low a / (a + k), and minus_q_low what rounding took from -q: without these two, errors
+ * of gelu reach 4.2 units in double precision, with them 3.8. */
 typedef struct F(tail) {
-    F(v) inverse, ratio, ratio_low, q;
+    F(v) inverse, ratio, ratio_low, q, minus_q_low;
     F(power) e;
 } F(tail);
 
@@ -119,17 +120,21 @@ FC_INLINE F(tail) F(tail_of)(F(v) a) {
     /* what rounding takes from the ratio is put back, so that s is rounded once */
     const F(v) inverse = F(div)(F(set1)(1), F(add)(a, k)), ratio = F(mul)(a, inverse);
     const F(v) negative = F(mul)(ratio, minus);
-    const F(v) ratio_low = F(mul)(F(fma)(negative, k, F(fma)(negative, a, a)), inverse);
+    const F(v) ratio_low = F(mul)(F(fma)(negative, a, F(fma)(negative, k, a)), inverse);
     const F(v) s = F(fma)(two, ratio_low, F(fma)(two, ratio, minus));
-    return (F(tail)){.inverse = inverse, .ratio = ratio, .ratio_low = ratio_low,
-                     .q = F(polynomial)(C(tail_terms), C(tail_degree), s),
+    /* the last step of the polynomial, and what rounding takes from it */
+    const F(v) first = F(set1)(C(tail_terms)[0]), rest = F(polynomial)(C(tail_terms) + 1, C(tail_degree) - 1, s);
+    const F(v) q = F(fma)(rest, s, first), minus_rest = F(sub)(F(zero)(), rest);
+    return (F(tail)){.inverse = inverse, .ratio = ratio, .ratio_low = ratio_low, .q = q,
+                     .minus_q_low = F(fma)(minus_rest, s, F(sub)(q, first)),
                      .e = F(power_of)(F(mul)(half, square), F(mul)(half, square_low))};
 }
 
 /* x times the share below x, which for positive x is 1 minus the tail. */
 FC_INLINE F(v) F(gelu)(F(v) x) {
     const F(tail) t = F(tail_of)(F(at_most)(F(abs)(x), C(tail_end)));
-    const F(v) minus_q = F(sub)(F(zero)(), t.q), product = F(fma)(t.ratio, minus_q, F(mul)(t.ratio_low, minus_q));
+    const F(v) minus_q = F(sub)(F(zero)(), t.q), low = F(fma)(t.ratio, t.minus_q_low, F(mul)(t.ratio_low, minus_q));
+    const F(v) product = F(fma)(t.ratio, minus_q, low);
     const F(v) tail = F(scaled)(F(fma)(product, t.e.p, product), t.e.n);
     return F(pick)(F(above)(F(zero)(), x), tail, F(add)(x, tail));
 }
