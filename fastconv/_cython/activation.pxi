@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Activations over whole arrays. Arrays of any number of axes become rows of adjacent numbers, or (outer, classes, inner).
+# Activations over whole arrays. Arrays of any number of axes become rows of adjacent numbers, or (outer, classes,
+# inner).
 
 cdef enum:
     SHORT_ROW = 16  # numbers: below it a copy costs less than a call for each row
@@ -22,7 +23,7 @@ cdef int refuse_other_overlap(cnp.ndarray out, cnp.ndarray other, object name) e
 
 
 cdef bint has_same_order(cnp.ndarray array, cnp.ndarray dense) noexcept:
-    """Whether their numbers follow each other alike, `dense` being an array that does not overlap itself without gaps."""
+    """Whether the numbers of both follow each other alike and without gaps; `dense` does not overlap itself."""
     cdef intptr_t low, high
     cdef int axis
     for axis in range(cnp.PyArray_NDIM(array)):

@@ -50,7 +50,8 @@ static inline double fc_exact_slope(fc_activation activation, double slope, doub
         case FC_SIGMOID: return (1 - y) * y;
         case FC_SILU: return (double)(fc_exact_long_sigmoid(x) * (1 + x * fc_exact_long_sigmoid(-x)));
         case FC_GELU:
-            return (double)(fc_exact_normal(x) + x * expl((long double)x * x / -2) * 0.39894228040143267793994605993438L);
+            return (double)(fc_exact_normal(x) +
+                            x * expl((long double)x * x / -2) * 0.39894228040143267793994605993438L); /* 1/sqrt(2 pi) */
         case FC_GELU_TANH: {
             const long double z = fc_exact_gelu_argument(x), rise = 1.5957691216057307L * (1 + 0.134145L * x * x);
             return (double)(fc_exact_long_sigmoid(z) * (1 + x * fc_exact_long_sigmoid(-z) * rise));

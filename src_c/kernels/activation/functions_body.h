@@ -106,9 +106,9 @@ FC_INLINE F(v) F(silu_slope)(F(v) x) {
     return F(odds_slope)(F(odds_of)(x, F(zero)()), x);
 }
 
-/* Of 0 <= a <= tail_end: the share of the normal distribution below -a is inverse * q * (1 + e.p) * 2^e.n, where inverse
- * is 1 / (a + k) and ratio + ratio_low a / (a + k), and minus_q_low what rounding took from -q: without these two, errors
- * of gelu reach 4.2 units in double precision, with them 3.8. */
+/* Of 0 <= a <= tail_end: the share of the normal distribution below -a is inverse * q * (1 + e.p) * 2^e.n, where
+ * inverse is 1 / (a + k) and ratio + ratio_low a / (a + k), and minus_q_low what rounding took from -q: without these
+ * two, errors of gelu reach 4.2 units in double precision, with them 3.8. */
 typedef struct F(tail) {
     F(v) inverse, ratio, ratio_low, q, minus_q_low;
     F(power) e;
