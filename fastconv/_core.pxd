@@ -48,6 +48,11 @@ cdef extern from "fastconv.h" nogil:
         int64_t divisor
         int adaptive
         int64_t p, q
+    ctypedef struct fc_pool3d:
+        int64_t n, d, h, w, c, t, r, s, stride_d, stride_h, stride_w, dilation_d, dilation_h, dilation_w
+        int64_t pad_front, pad_back, pad_top, pad_bottom, pad_left, pad_right
+        int ceil_mode
+        int64_t o, p, q
     ctypedef struct fc_options:
         fc_activation activation
         fc_algorithm algorithm
@@ -80,6 +85,7 @@ cdef extern from "fastconv.h" nogil:
                                 fc_explanation *explanation)
     fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode)
     fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode)
+    fc_status fc_pool3d_resolve(fc_pool3d *g, fc_padding mode)
     fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g)
     fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                                 const fc_array *y, const fc_options *options)
@@ -112,6 +118,10 @@ cdef extern from "fastconv.h" nogil:
                             const int64_t *indices_stride)
     fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const int64_t *indices,
                                      const int64_t *indices_stride, const fc_array *grad_x)
+    fc_status fc_max_pool3d(const fc_pool3d *g, const fc_array3d *x, const fc_array3d *y, int64_t *indices,
+                            const int64_t *indices_stride)
+    fc_status fc_max_pool3d_backward(const fc_pool3d *g, const fc_array3d *grad_y, const int64_t *indices,
+                                     const int64_t *indices_stride, const fc_array3d *grad_x)
     fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y)
     fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x)
 
@@ -129,6 +139,29 @@ cdef extern from "fastconv.h" nogil:
                                      const fc_array *weight, const fc_array *bias, const double *mean,
                                      const double *inverse_std, const fc_array *grad_x, double *grad_weight,
                                      double *grad_bias)
+
+    ctypedef struct fc_group_norm:
+        int64_t n, pixels, c, groups
+        double epsilon
+    fc_status fc_group_norm_forward(const fc_group_norm *g, const fc_array *x, const fc_array *weight,
+                                    const fc_array *bias, const fc_array *y)
+    fc_status fc_group_norm_backward(const fc_group_norm *g, const fc_array *grad_y, const fc_array *x,
+                                     const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                     double *grad_bias)
+    ctypedef struct fc_layer_norm:
+        int64_t n, pixels, c
+        double epsilon
+    fc_status fc_layer_norm_forward(const fc_layer_norm *g, const fc_array *x, const fc_array *weight,
+                                    const fc_array *bias, const fc_array *y)
+    fc_status fc_layer_norm_backward(const fc_layer_norm *g, const fc_array *grad_y, const fc_array *x,
+                                     const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                     double *grad_bias)
+    ctypedef struct fc_local_response_norm:
+        int64_t n, pixels, c, size
+        double alpha, beta, k
+    fc_status fc_local_response_norm_forward(const fc_local_response_norm *g, const fc_array *x, const fc_array *y)
+    fc_status fc_local_response_norm_backward(const fc_local_response_norm *g, const fc_array *grad_y,
+                                              const fc_array *x, const fc_array *grad_x)
 
     ctypedef struct fc_rows:
         int64_t rows, columns, x_row, grad_row, y_row

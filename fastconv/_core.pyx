@@ -7,6 +7,7 @@ No arithmetic and no documentation of operations: that is in `ops/`, with the si
 costs about half a microsecond, so everything that happens on every call is here in C, and everything that
 explains an error is in `errors.py`, which is called only then.
 """
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -29,8 +30,10 @@ include "_cython/transposed_volumes.pxi"
 include "_cython/linear.pxi"
 include "_cython/packed.pxi"
 include "_cython/pooling.pxi"
+include "_cython/pooling_volumes.pxi"
 include "_cython/adaptive.pxi"
 include "_cython/normalization.pxi"
+include "_cython/sample_norms.pxi"
 include "_cython/elementwise.pxi"
 include "_cython/activation.pxi"
 include "_cython/explanation.pxi"

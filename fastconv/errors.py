@@ -5,6 +5,8 @@ Every function returns an exception for the caller to raise, `check_out` apart. 
 clarity comes before speed here.
 """
 
+import math
+
 import numpy as np
 
 from fastconv.geometry import problem_string
@@ -304,7 +306,7 @@ def bad_adaptive_pooling(text, x_name, x_shape, layout, output_size):
 
 
 def wrong_indices_dtype(dtype):
-    return TypeError(f"indices has dtype {dtype}, but max_pool2d returns int64")
+    return TypeError(f"indices has dtype {dtype}, but max_pool returns int64")
 
 
 def wrong_indices_shape(shape, expected):
@@ -318,8 +320,10 @@ def unrelated_shapes(x_shape, grad_y_shape, layout):
     )
 
 
-def bad_index(h, w):
-    return ValueError(f"indices holds a value outside 0 .. {h * w - 1}, the pixels of a {h} x {w} image")
+def bad_index(*size):
+    kind = "image" if len(size) == 2 else "volume"
+    text = " x ".join(map(str, size))
+    return ValueError(f"indices holds a value outside 0 .. {math.prod(size) - 1}, the pixels of a {text} {kind}")
 
 
 # ---------------------------------------------------------------- normalisation
@@ -356,3 +360,11 @@ def no_running_statistics():
 
 def one_value_per_channel(shape):
     return ValueError(f"x {shape} has one value per channel: its variance tells nothing; training needs more")
+
+
+def uneven_groups(groups, channels):
+    return ValueError(f"groups={groups} must be at least 1 and divide the {channels} channels evenly")
+
+
+def wrong_sample_parameter(name, shape, expected):
+    return ValueError(f'{name} has shape {shape}, but with axes="sample" it must have that of one image, {expected}')

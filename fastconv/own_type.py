@@ -9,8 +9,8 @@ import numpy as np
 from fastconv import errors
 
 
-def max_pool2d(pool, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):
-    """`max_pool2d` of x by `pool`, which takes the same arguments and gives a result in a type of floats."""
+def max_pool(pool, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out):
+    """A maximum of x by `pool`, which takes the same arguments and gives a result in a type of floats."""
     result = pool(_as_exact_floats(x), kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, None)
     if not return_indices:
         return _deliver(result.astype(x.dtype), _clear_of(out, "x", x))

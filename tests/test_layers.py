@@ -71,6 +71,10 @@ CASES = {
         lambda **kw: layers.Conv3D(2, 2, (2, 1, 2), "same", bias=False, dilation=(1, 2, 1), groups=2, **kw),
         VOLUME,
     ),
+    "conv3d_reflect": (
+        lambda **kw: layers.Conv3D(2, 2, (1, 2, 1), ((2, 0), (1, 1), (0, 3)), padding_mode="reflect", **kw),
+        VOLUME,
+    ),
     "transposed_3d": (
         lambda **kw: layers.Conv3DTranspose(2, (2, 1, 3), (2, 1, 2), groups=2, output_padding=(1, 0, 0), **kw),
         (2, 2, 3, 4),
@@ -89,6 +93,11 @@ CASES = {
     "batch_norm": (lambda **kw: layers.BatchNormalization(**kw), IMAGE),
     "batch_norm_relu": (lambda **kw: layers.BatchNormalization(activation="relu", **kw), IMAGE),
     "batch_norm_sequence": (lambda **kw: layers.BatchNormalization(0.3, 0.01, **kw), (3, 4)),
+    "layer_norm": (lambda **kw: layers.LayerNormalization(**kw), IMAGE),
+    "layer_norm_sample": (lambda **kw: layers.LayerNormalization("sample", 0.01, **kw), (3, 4)),
+    "group_norm": (lambda **kw: layers.GroupNormalization(2, **kw), IMAGE),
+    "response_norm": (lambda **kw: layers.LocalResponseNormalization(3, 0.5, **kw), IMAGE),
+    "response_norm_alexnet": (lambda **kw: layers.LocalResponseNormalization.alexnet(**kw), IMAGE),
     "flatten": (lambda **kw: layers.Flatten(**kw), IMAGE),
     "dense": (lambda **kw: layers.Dense(5, **kw), VECTOR),
     "dense_no_bias_relu": (lambda **kw: layers.Dense(5, "relu", bias=False, **kw), VECTOR),

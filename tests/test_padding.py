@@ -107,6 +107,39 @@ def test_convolutions_with_such_a_border(mode, how, layout):
         assert function(*arguments, out=out, **how) is out and same_bits(out, expected)
 
 
+@pytest.mark.parametrize("mode", REFLECTING)
+def test_volumes_with_such_a_border(mode, layout):
+    """Convolved, they are volumes that np.pad has given it; gradients, by the transpose of the map."""
+    rng = np.random.default_rng(6)
+    sides = ((1, 2), (0, 3), (2, 1))
+    x, weight = rng.standard_normal((2, 3, 4, 5, 4)), rng.standard_normal((2, 3, 2, 2, 4))
+    wide = np.pad(x, ((0, 0), *sides, (0, 0)), mode)
+    how = {"stride": (1, 2, 1), "groups": 2, "layout": layout}
+    if layout == "NCHW":
+        x, wide, weight = np.moveaxis(x, -1, 1).copy(), np.moveaxis(wide, -1, 1), weight.transpose(4, 3, 0, 1, 2)
+    expected = fc.conv3d(wide, weight, **how)
+    how |= {"padding": sides, "padding_mode": mode}
+    y = fc.conv3d(x, weight, **how)
+    assert same_bits(y, expected)
+    grad_y = rng.standard_normal(y.shape)
+    gradients = fc.conv3d_backward(grad_y, x, weight, **how)
+    assert_close(gradients.bias, grad_y.sum((0, 1, 2, 3) if layout == "NHWC" else (0, 2, 3, 4)), "gradient of the bias")
+    dx, dweight = rng.standard_normal(x.shape), rng.standard_normal(weight.shape)
+    for gradient, change, changed in (
+        (gradients.x, dx, fc.conv3d(dx, weight, **how)),
+        (gradients.weight, dweight, fc.conv3d(x, dweight, **how)),
+    ):
+        assert abs(np.vdot(gradient, change) - np.vdot(grad_y, changed)) <= 1e-12 * np.linalg.norm(grad_y) * 30
+    for function, arguments, of in (
+        (fc.conv3d_backward_input, (grad_y, weight, x.shape), gradients.x),
+        (fc.conv3d_backward_weight, (grad_y, x, weight.shape), gradients.weight),
+    ):
+        out = np.full(of.shape, np.nan)
+        assert function(*arguments, out=out, **how) is out and same_bits(out, of)
+    with pytest.raises(ValueError, match="padding_mode"):
+        fc.conv3d(x, weight, **how | {"padding_mode": "zeros"})
+
+
 def test_pytorch_agrees():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(4)

@@ -101,6 +101,29 @@ def test_maxima_of_volumes(number, layout, dtype):
     assert_exact(grad_x, truth if layout == "NCDHW" else np.moveaxis(truth, 1, -1))
 
 
+@pytest.mark.parametrize("channels", [7, 19, 40])
+def test_gradients_of_maxima_are_sums_over_their_windows(channels, dtype):
+    """Whether pixels gather, which the strips in which indices of a pooling lie make possible, or windows scatter."""
+    rng = np.random.default_rng(channels)
+    for (size, kernel, keywords), place in product([*VOLUMES, ((8, 9, 10), 3, {"stride": 2})], [None, 0]):
+        x = with_ties_and_nans(rng, (2, *size, channels), dtype)
+        y, indices = fc.max_pool3d(x, kernel, **keywords, return_indices=True)
+        if place is not None:  # far from its window
+            indices[1, 0, 0, 0, 5], indices[1, -1, -1, -1, 6] = np.prod(size) - 1, 0
+        grad_y = rng.integers(-4, 4, size=y.shape).astype(dtype)
+        truth = np.zeros((2, np.prod(size), channels), dtype)
+        n, _, _, _, c = np.indices(y.shape)
+        np.add.at(truth, (n, indices, c), grad_y)
+        out = poisoned((2, *size, channels + 1), dtype)[..., :channels]
+        for threads in (1, 3):
+            with fc.threads(threads):
+                assert fc.max_pool3d_backward(grad_y, indices, x.shape, out=out) is out
+            assert_exact(out, truth.reshape(x.shape))
+        indices[1, 0, 0, 0, 0] = np.prod(size)
+        with pytest.raises(ValueError, match="outside 0"):
+            fc.max_pool3d_backward(grad_y, indices, x.shape)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS[3])
 @pytest.mark.parametrize(("include", "divisor"), [(None, None), (True, None), (False, None), (None, 5)])
 @pytest.mark.parametrize("number", [n for n, (_, _, keywords) in enumerate(VOLUMES) if "dilation" not in keywords])

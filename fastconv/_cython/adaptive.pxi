@@ -89,43 +89,26 @@ def adaptive_max_pool2d_as_float(object x, object output_size, object stride, ob
                                  object ceil_mode, object return_indices, object layout, object out):
     """As max_pool2d_as_float, whose other arguments mean nothing here."""
     cdef fc_pool2d g
-    cdef fc_array x_view, y_view, indices_view
+    cdef fc_array x_view
     cdef int64_t x_sizes[4]
     cdef int64_t y_sizes[4]
     cdef int64_t p, q
-    cdef int64_t *indices_data = NULL
     cdef bint with_indices = to_bool(return_indices, "return_indices")
-    cdef cnp.ndarray indices_target = None, indices = None
-    cdef object indices_out = None
     cdef cnp.ndarray x_array = to_array(x, "x", True)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     to_output_size(output_size, &p, &q)
     resolve_adaptive(&g, x_sizes, rank, "x", p, q, output_size, channels_first)
     pooled_sizes(&g, channels_first, rank, y_sizes)
-    if with_indices and isinstance(out, tuple):
-        out, indices_out = errors.pair_of_results(out)
-    cdef cnp.ndarray target = to_result(out, rank, y_sizes, result_type(x_array, x_array))
-    if out is not None:
-        refuse_overlaps(target, x, "x")
-    if with_indices:
-        indices_target = to_result(indices_out, rank, y_sizes, cnp.NPY_INT64, "out[1]")
-        if indices_out is not None:
-            refuse_overlaps(indices_target, x, "x", target, "out[0]")
-        indices = walkable(indices_target)
-        view_image(indices, channels_first, &indices_view)
-        indices_data = <int64_t *>cnp.PyArray_DATA(indices)
-    cdef cnp.ndarray y = walkable(target)
+    cdef Maxima results = to_maxima(x, x_array, with_indices, out, rank, y_sizes)
     view_image(x_array, channels_first, &x_view)
-    view_image(y, channels_first, &y_view)
-    run_max_pool(&g, &x_view, &y_view, indices_data, indices_view.stride)
-    result = deliver(out, target, y)
-    return (result, deliver(indices_out, indices_target, indices)) if with_indices else result
+    run_max_pool(&g, &x_view, results, channels_first)
+    return results.delivered()
 
 
 def adaptive_max_pool2d(object x, object output_size, *, object return_indices=False, object layout="NHWC",
                         object out=None):
     if is_float_array(x):
         return adaptive_max_pool2d_as_float(x, output_size, None, 0, 1, False, return_indices, layout, out)
-    return own_type.max_pool2d(adaptive_max_pool2d_as_float, x, output_size, None, 0, 1, False, return_indices, layout,
-                               out)
+    return own_type.max_pool(adaptive_max_pool2d_as_float, x, output_size, None, 0, 1, False, return_indices, layout,
+                             out)

@@ -62,8 +62,50 @@ def pool2d_output_shape(object x_shape, object kernel_size, object stride=None, 
     return sizes_tuple(y_sizes, rank)
 
 
-cdef int run_max_pool(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
-                      const int64_t *indices_stride) except -1:
+@cython.final
+cdef class Maxima:
+    """What a maximum writes: y and, if they are wanted, indices. Of each the array that the caller gave, the one that he
+    will get, and the one that C writes."""
+    cdef object out, indices_out
+    cdef cnp.ndarray target, indices_target, y, indices
+    cdef int64_t *indices_data
+
+    cdef object delivered(self):
+        result = deliver(self.out, self.target, self.y)
+        if self.indices is None:
+            return result
+        return result, deliver(self.indices_out, self.indices_target, self.indices)
+
+
+cdef Maxima to_maxima(object x, cnp.ndarray x_array, bint with_indices, object out, int rank, const int64_t *y_sizes):
+    """Results for a maximum of x. With indices, out may be a pair."""
+    cdef Maxima results = Maxima.__new__(Maxima)
+    results.out = out
+    if with_indices and isinstance(out, tuple):
+        results.out, results.indices_out = errors.pair_of_results(out)
+    results.target = to_result(results.out, rank, y_sizes, result_type(x_array, x_array))
+    if results.out is not None:
+        refuse_overlaps(results.target, x, "x")
+    results.y = walkable(results.target)
+    if with_indices:
+        results.indices_target = to_result(results.indices_out, rank, y_sizes, cnp.NPY_INT64, "out[1]")
+        if results.indices_out is not None:
+            refuse_overlaps(results.indices_target, x, "x", results.target, "out[0]")
+        results.indices = walkable(results.indices_target)
+        results.indices_data = <int64_t *>cnp.PyArray_DATA(results.indices)
+    return results
+
+
+cdef int run_max_pool(const fc_pool2d *g, const fc_array *x, Maxima results, bint channels_first) except -1:
+    cdef fc_array y, indices
+    view_image(results.y, channels_first, &y)
+    if results.indices is not None:
+        view_image(results.indices, channels_first, &indices)
+    return run_max_pool_on(g, x, &y, results.indices_data, indices.stride)
+
+
+cdef int run_max_pool_on(const fc_pool2d *g, const fc_array *x, const fc_array *y, int64_t *indices,
+                         const int64_t *indices_stride) except -1:
     cdef fc_status status
     if is_small_pool(g):
         status = fc_max_pool2d(g, x, y, indices, indices_stride)
@@ -78,36 +120,18 @@ def max_pool2d_as_float(object x, object kernel_size, object stride, object padd
     """The maximum of integers and float16 comes as float32, which holds it exactly. With return_indices, out may be a
     pair."""
     cdef fc_pool2d g
-    cdef fc_array x_view, y_view, indices_view
+    cdef fc_array x_view
     cdef int64_t x_sizes[4]
     cdef int64_t y_sizes[4]
-    cdef int64_t *indices_data = NULL
-    cdef bint with_indices = return_indices
-    cdef cnp.ndarray indices_target = None, indices = None
-    cdef object indices_out = None
     cdef cnp.ndarray x_array = to_array(x, "x", True)
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = array_sizes(x_array, "x", 3, 4, x_sizes)
     resolve_pool(&g, x_sizes, rank, "x", kernel_size, stride, padding, dilation, ceil_mode, channels_first)
     pooled_sizes(&g, channels_first, rank, y_sizes)
-    if with_indices and isinstance(out, tuple):
-        out, indices_out = errors.pair_of_results(out)
-    cdef cnp.ndarray target = to_result(out, rank, y_sizes, result_type(x_array, x_array))
-    if out is not None:
-        refuse_overlaps(target, x, "x")
-    if with_indices:
-        indices_target = to_result(indices_out, rank, y_sizes, cnp.NPY_INT64, "out[1]")
-        if indices_out is not None:
-            refuse_overlaps(indices_target, x, "x", target, "out[0]")
-        indices = walkable(indices_target)
-        view_image(indices, channels_first, &indices_view)
-        indices_data = <int64_t *>cnp.PyArray_DATA(indices)
-    cdef cnp.ndarray y = walkable(target)
+    cdef Maxima results = to_maxima(x, x_array, return_indices, out, rank, y_sizes)
     view_image(x_array, channels_first, &x_view)
-    view_image(y, channels_first, &y_view)
-    run_max_pool(&g, &x_view, &y_view, indices_data, indices_view.stride)
-    result = deliver(out, target, y)
-    return (result, deliver(indices_out, indices_target, indices)) if with_indices else result
+    run_max_pool(&g, &x_view, results, channels_first)
+    return results.delivered()
 
 
 cdef bint is_float_array(object x) noexcept:
@@ -119,8 +143,8 @@ def max_pool2d(object x, object kernel_size, object stride=None, *, object paddi
                object ceil_mode=False, object return_indices=False, object layout="NHWC", object out=None):
     if is_float_array(x):
         return max_pool2d_as_float(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices, layout, out)
-    return own_type.max_pool2d(max_pool2d_as_float, x, kernel_size, stride, padding, dilation, ceil_mode,
-                               return_indices, layout, out)
+    return own_type.max_pool(max_pool2d_as_float, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices,
+                             layout, out)
 
 
 cdef bint too_many_elements(const int64_t *sizes, int rank) noexcept:
@@ -130,6 +154,20 @@ cdef bint too_many_elements(const int64_t *sizes, int rank) noexcept:
     for axis in range(rank):
         elements *= max(sizes[axis], 1)
     return elements > 2.0 ** 60
+
+
+cdef cnp.ndarray to_indices(object indices, object grad_y, int rank, const int64_t *y_sizes):
+    """Indices of maxima that C can read, one for each number of grad_y, whose sizes are given."""
+    if not isinstance(indices, ndarray):
+        raise errors.not_an_array("indices", indices)
+    if cnp.PyArray_TYPE(indices) != cnp.NPY_INT64 and indices.dtype.newbyteorder("=") != np.int64:
+        raise errors.wrong_indices_dtype(indices.dtype)
+    if not has_sizes(indices, y_sizes, rank):
+        raise errors.wrong_indices_shape(indices.shape, grad_y.shape)
+    cdef cnp.ndarray array = indices if type(indices) is ndarray else np.asarray(indices)
+    if not has_element_strides(array) or not cnp.PyArray_ISNOTSWAPPED(array):
+        array = np.array(array, dtype=np.int64, order="C")
+    return array
 
 
 def max_pool2d_backward(object grad_y, object indices, object x_shape, *, object layout="NHWC", object out=None):
@@ -143,15 +181,7 @@ def max_pool2d_backward(object grad_y, object indices, object x_shape, *, object
     cdef bint channels_first = to_channels_first(layout)
     cdef int rank = to_shape(x_shape, "x_shape", 3, 4, x_sizes)
     array_sizes(grad_y_array, "grad_y", rank, rank, y_sizes)
-    if not isinstance(indices, ndarray):
-        raise errors.not_an_array("indices", indices)
-    if cnp.PyArray_TYPE(indices) != cnp.NPY_INT64 and indices.dtype.newbyteorder("=") != np.int64:
-        raise errors.wrong_indices_dtype(indices.dtype)
-    if not has_sizes(indices, y_sizes, rank):
-        raise errors.wrong_indices_shape(indices.shape, (<object>grad_y_array).shape)
-    cdef cnp.ndarray indices_array = indices if type(indices) is ndarray else np.asarray(indices)
-    if not has_element_strides(indices_array) or not cnp.PyArray_ISNOTSWAPPED(indices_array):
-        indices_array = np.array(indices_array, dtype=np.int64, order="C")
+    cdef cnp.ndarray indices_array = to_indices(indices, grad_y, rank, y_sizes)
     memset(&g, 0, sizeof(g))
     image_sizes(x_sizes, channels_first, rank, &g.n, &g.h, &g.w, &g.c)
     image_sizes(y_sizes, channels_first, rank, &n, &g.p, &g.q, &channels)
@@ -292,5 +322,5 @@ def global_max_pool2d(object x, *, object keepdims=False, object layout="NHWC"):
         return own_type.global_max_pool2d(max_pool2d, x, keepdims, layout)
     cdef cnp.ndarray array = global_image(x, layout, &g, &x_view, &rank)
     cdef cnp.ndarray y = global_result(&g, rank, keepdims, to_channels_first(layout), result_type(array, array), &y_view)
-    run_max_pool(&g, &x_view, &y_view, NULL, y_view.stride)
+    run_max_pool_on(&g, &x_view, &y_view, NULL, y_view.stride)
     return y

@@ -133,9 +133,8 @@ cdef int check_grad_y3d(cnp.ndarray grad_y, const fc_conv3d *g, bint channels_fi
     return 0
 
 
-def conv3d(object x, object weight, object bias=None, *, object stride=1, object padding=0, object dilation=1,
-           object groups=1, object layout="NDHWC", object activation=None, object precision=None,
-           object algorithm="auto", object out=None):
+cdef object convolve3d(object x, object weight, object bias, object stride, object padding, object dilation,
+                       object groups, object layout, object activation, object precision, object algorithm, object out):
     cdef fc_conv3d g
     cdef fc_options options
     cdef fc_array3d x_view, weight_view, y_view
@@ -168,6 +167,17 @@ def conv3d(object x, object weight, object bias=None, *, object stride=1, object
         status = fc_conv3d_forward(&g, &x_view, &weight_view, bias_or_none, &y_view, &options)
     check(status)
     return deliver(out, target, y)
+
+
+def conv3d(object x, object weight, object bias=None, *, object stride=1, object padding=0, object dilation=1,
+           object groups=1, object layout="NDHWC", object activation=None, object precision=None,
+           object algorithm="auto", object out=None, object padding_mode="constant"):
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        return borders.convolve(
+            conv3d, conv3d_output_shape, x, weight, bias, padding_mode,
+            geometry_dict(stride, padding, dilation, groups, layout), out, activation=activation, precision=precision,
+            algorithm=algorithm)
+    return convolve3d(x, weight, bias, stride, padding, dilation, groups, layout, activation, precision, algorithm, out)
 
 
 cdef object backward_input3d(object grad_y, object weight, object x_shape, object stride, object padding,
@@ -204,7 +214,11 @@ cdef object backward_input3d(object grad_y, object weight, object x_shape, objec
 
 def conv3d_backward_input(object grad_y, object weight, object x_shape, *, object stride=1, object padding=0,
                           object dilation=1, object groups=1, object layout="NDHWC", object precision=None,
-                          object algorithm="auto", object out=None):
+                          object algorithm="auto", object out=None, object padding_mode="constant"):
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        return borders.backward_input(
+            conv3d_backward_input, conv3d_output_shape, grad_y, weight, x_shape, padding_mode,
+            geometry_dict(stride, padding, dilation, groups, layout), out, precision=precision, algorithm=algorithm)
     return backward_input3d(grad_y, weight, x_shape, stride, padding, dilation, groups, layout, precision, algorithm,
                             out, "x_shape")
 
@@ -243,7 +257,11 @@ cdef object backward_weight3d(object grad_y, object x, object weight_shape, obje
 
 def conv3d_backward_weight(object grad_y, object x, object weight_shape, *, object stride=1, object padding=0,
                            object dilation=1, object groups=1, object layout="NDHWC", object precision=None,
-                           object algorithm="auto", object out=None):
+                           object algorithm="auto", object out=None, object padding_mode="constant"):
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        return borders.backward_weight(
+            conv3d_backward_weight, conv3d_output_shape, grad_y, x, weight_shape, padding_mode,
+            geometry_dict(stride, padding, dilation, groups, layout), out, precision=precision, algorithm=algorithm)
     return backward_weight3d(grad_y, x, weight_shape, stride, padding, dilation, groups, layout, precision, algorithm,
                              out, "weight_shape")
 
@@ -274,12 +292,20 @@ def conv3d_backward_bias(object grad_y, *, object layout="NDHWC", object out=Non
 
 
 def conv3d_gradients(object grad_y, object x, object weight, object stride, object padding, object dilation,
-                     object groups, object layout, object precision, object algorithm):
-    """The three gradients as a tuple; errors speak of x and weight, not of their shapes."""
+                     object groups, object layout, object precision, object algorithm, object padding_mode):
+    """As conv_gradients."""
     if not isinstance(x, ndarray):
         raise errors.not_an_array("x", x)
     if not isinstance(weight, ndarray):
         raise errors.not_an_array("weight", weight)
+    if padding_mode is not CONSTANT and padding_mode != "constant":
+        how = geometry_dict(stride, padding, dilation, groups, layout)
+        how.update(precision=precision, algorithm=algorithm, padding_mode=padding_mode)
+        return (
+            conv3d_backward_input(grad_y, weight, x.shape, **how),
+            conv3d_backward_weight(grad_y, x, weight.shape, **how),
+            conv3d_backward_bias(grad_y, layout=layout),
+        )
     return (
         backward_input3d(grad_y, weight, x.shape, stride, padding, dilation, groups, layout, precision, algorithm,
                          None, "x"),

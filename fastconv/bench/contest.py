@@ -11,7 +11,8 @@ import numpy as np
 
 import fastconv as fc
 from fastconv.bench import timing
-from fastconv.bench.operations import OPERATIONS, Form
+from fastconv.bench.cases import Form
+from fastconv.bench.operations import OPERATIONS
 from fastconv.bench.peak import Machine
 from fastconv.bench.results import Result
 from fastconv.bench.rivals import NOT_ASKED, RIVALS, why_not

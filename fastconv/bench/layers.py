@@ -17,8 +17,39 @@ class Layer:
         return {name: value for name, value in asdict(self).items() if name not in ("network", "name")}
 
 
+class Windows(Layer):
+    """Filters of t x r x s that go over d x h x w pixels, or of the last of these axes."""
+
+    groups = 1
+
+    @property
+    def o(self):
+        return output_size(self.d, self.t, self.stride, self.padding)
+
+    @property
+    def p(self):
+        return output_size(self.h, self.r, self.stride, self.padding)
+
+    @property
+    def q(self):
+        return output_size(self.w, self.s, self.stride, self.padding)
+
+    @property
+    def reads_image(self):
+        """True for a network's first layer, whose input gradient nobody needs."""
+        return self.c <= 3
+
+    @property
+    def depthwise(self):
+        return 1 < self.groups == self.c
+
+    @property
+    def geometry(self):
+        return {"stride": self.stride, "padding": self.padding}
+
+
 @dataclass(frozen=True)
-class Conv(Layer):
+class Conv(Windows):
     """A convolution of an h x w x c image with k filters of r x s, padded alike on all sides."""
 
     network: str
@@ -34,29 +65,12 @@ class Conv(Layer):
     groups: int = 1
 
     @property
-    def p(self):
-        return output_size(self.h, self.r, self.stride, self.padding)
-
-    @property
-    def q(self):
-        return output_size(self.w, self.s, self.stride, self.padding)
-
-    @property
     def kernel(self):
         return f"{self.r}x{self.s}"
 
     @property
-    def reads_image(self):
-        """True for a network's first layer, whose input gradient nobody needs."""
-        return self.c <= 3
-
-    @property
-    def depthwise(self):
-        return 1 < self.groups == self.c
-
-    @property
     def geometry(self):
-        return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+        return super().geometry | {"groups": self.groups}
 
     def x_shape(self, n):
         return (n, self.h, self.w, self.c)
@@ -91,7 +105,7 @@ class Transposed(Conv):
 
 
 @dataclass(frozen=True)
-class Sequence(Layer):
+class Sequence(Windows):
     """A convolution of a sequence of w places and c channels with k filters of s places, padded alike on both sides."""
 
     network: str
@@ -104,16 +118,8 @@ class Sequence(Layer):
     padding: int = 0
 
     @property
-    def q(self):
-        return output_size(self.w, self.s, self.stride, self.padding)
-
-    @property
     def kernel(self):
         return str(self.s)
-
-    @property
-    def geometry(self):
-        return {"stride": self.stride, "padding": self.padding}
 
     def x_shape(self, n):
         return (n, self.w, self.c)
@@ -131,7 +137,7 @@ class Sequence(Layer):
 
 
 @dataclass(frozen=True)
-class Conv3d(Layer):
+class Conv3d(Windows):
     """A convolution of a d x h x w x c volume with k filters of t x r x s, padded alike on all sides."""
 
     network: str
@@ -148,29 +154,8 @@ class Conv3d(Layer):
     padding: int = 1
 
     @property
-    def o(self):
-        return output_size(self.d, self.t, self.stride, self.padding)
-
-    @property
-    def p(self):
-        return output_size(self.h, self.r, self.stride, self.padding)
-
-    @property
-    def q(self):
-        return output_size(self.w, self.s, self.stride, self.padding)
-
-    @property
     def kernel(self):
         return f"{self.t}x{self.r}x{self.s}"
-
-    @property
-    def reads_image(self):
-        """True for a network's first layer, whose input gradient nobody needs."""
-        return self.c <= 3
-
-    @property
-    def geometry(self):
-        return {"stride": self.stride, "padding": self.padding}
 
     def x_shape(self, n):
         return (n, self.d, self.h, self.w, self.c)
@@ -224,6 +209,28 @@ class Pool(Layer):
 
     def __str__(self):
         return f"{self.h}x{self.w}x{self.c} {self.kernel}/{self.stride}"
+
+
+@dataclass(frozen=True)
+class Norm(Layer):
+    """Normalisation of an h x w x c image, where it is cut into groups of channels of so many."""
+
+    network: str
+    name: str
+    h: int
+    w: int
+    c: int
+    groups: int = 32
+
+    @property
+    def kernel(self):
+        return ""
+
+    def x_shape(self, n):
+        return (n, self.h, self.w, self.c)
+
+    def __str__(self):
+        return f"{self.h}x{self.w}x{self.c}"
 
 
 @dataclass(frozen=True)

@@ -12,70 +12,13 @@ from functools import partial
 import numpy as np
 
 import fastconv as fc
-from fastconv.bench import truth, volumes
-from fastconv.bench.arrays import LAYOUTS, Source
+from fastconv.bench import norms, truth, volumes
+from fastconv.bench.cases import Case, conv_case, count
 
 INDEX_BYTES = np.dtype(np.int64).itemsize
 
 
-@dataclass
-class Case:
-    """One operation on one layer and so many images."""
-
-    op: str
-    layer: object
-    batch: int
-    call: Callable  # does it once with fastconv; returns the result
-    back: Callable  # brings that result to NHWC or (R, S, C/groups, K)
-    pick: Callable  # the sample of such an array ...
-    truth: Callable  # ... and what it must be, in float64
-    data: tuple  # what the rivals get after the layer
-    flops: int
-    nbytes: int
-    limit: str  # "fma" or "copy": what bounds the speed
-    exact: bool = False
-
-
-class Form:
-    """Layout and dtype of fastconv's arrays, and reproducible data for them."""
-
-    def __init__(self, layout, dtype):
-        self.layout = LAYOUTS[layout]
-        self.source = Source(dtype)
-
-    @property
-    def itemsize(self):
-        return self.source.dtype.itemsize
-
-    def empty(self, shape):
-        """An array for a result; what a call does not write is NaN and will be noticed."""
-        return np.full(shape, np.nan, self.source.dtype)
-
-    def empty_image(self, nhwc_shape):
-        return self.empty(self.layout.image_shape(nhwc_shape))
-
-    def empty_weight(self, hwio_shape):
-        return self.empty(self.layout.weight_shape(hwio_shape))
-
-
-def _count(*shapes):
-    return sum(int(np.prod(shape)) for shape in shapes)
-
-
 # ---------------------------------------------------------------- convolution
-
-
-def _conv_case(op, form, conv, batch, **case):
-    """All three have the same arithmetic: a product for each filter value and pixel."""
-    return Case(
-        op,
-        conv,
-        batch,
-        flops=2 * batch * conv.p * conv.q * conv.k * conv.r * conv.s * (conv.c // conv.groups),
-        nbytes=form.itemsize * _count(conv.x_shape(batch), conv.weight_shape, conv.y_shape(batch)),
-        limit="copy" if conv.depthwise else "fma",
-        **case,
-    )
 
 
 def conv2d(form, conv, batch, *, pack=False):
@@ -86,7 +29,7 @@ def conv2d(form, conv, batch, *, pack=False):
     if pack:
         filters = fc.pack_weights(filters, image.shape, **how)
     call = partial(fc.conv2d, image, filters, **how)
-    return _conv_case(
+    return conv_case(
         "conv2d",
         form,
         conv,
@@ -104,7 +47,7 @@ def conv2d_backward_input(form, conv, batch):
     layout, sample = form.layout, truth.conv_sample(conv, batch, filters=None)
     out = form.empty_image(conv.x_shape(batch))
     call = partial(fc.conv2d_backward_input, layout.image(grad_y), layout.weight(weight), out.shape, out=out)
-    return _conv_case(
+    return conv_case(
         "conv2d_backward_input",
         form,
         conv,
@@ -124,7 +67,7 @@ def conv2d_backward_weight(form, conv, batch):
     sample = truth.conv_sample(conv, batch, images=None, channels=24, filters=24)
     out = form.empty_weight(conv.weight_shape)
     call = partial(fc.conv2d_backward_weight, layout.image(grad_y), layout.image(x), out.shape, out=out)
-    return _conv_case(
+    return conv_case(
         "conv2d_backward_weight",
         form,
         conv,
@@ -141,7 +84,7 @@ def conv_transpose2d(form, conv, batch):
     x, weight = form.source.normal(conv.y_shape(batch)), form.source.weights(conv.weight_shape)
     layout, sample = form.layout, truth.conv_sample(conv, batch, filters=None)
     call = partial(fc.conv_transpose2d, layout.image(x), layout.weight(weight), layout=layout.name, **conv.geometry)
-    return _conv_case(
+    return conv_case(
         "conv_transpose2d",
         form,
         conv,
@@ -161,8 +104,9 @@ def conv1d(form, conv, batch):
     if first:
         sequence, filters = np.ascontiguousarray(x.transpose(0, 2, 1)), np.ascontiguousarray(weight.transpose(2, 1, 0))
         out = form.empty((batch, conv.k, conv.q))
-    return Case(
+    return conv_case(
         "conv1d",
+        form,
         conv,
         batch,
         call=partial(fc.conv1d, sequence, filters, layout="NCW" if first else "NWC", out=out, **conv.geometry),
@@ -170,9 +114,6 @@ def conv1d(form, conv, batch):
         pick=lambda y: y[..., ks],
         truth=lambda: truth.conv1d(conv, x, weight[..., ks]),
         data=(x, weight),
-        flops=2 * batch * conv.q * conv.k * conv.s * conv.c,
-        nbytes=form.itemsize * _count(conv.x_shape(batch), conv.weight_shape, conv.y_shape(batch)),
-        limit="fma",
     )
 
 
@@ -189,8 +130,8 @@ def _pool_case(op, form, pool, batch, indices=0, **case):
         op,
         pool,
         batch,
-        flops=_count(y_shape) * pool.size**2,
-        nbytes=form.itemsize * _count(pool.x_shape(batch), y_shape) + INDEX_BYTES * indices,
+        flops=count(y_shape) * pool.size**2,
+        nbytes=form.itemsize * count(pool.x_shape(batch), y_shape) + INDEX_BYTES * indices,
         limit="copy",
         back=form.layout.to_nhwc,
         **case,
@@ -342,12 +283,12 @@ OPERATIONS = {
     ),
     "conv2d_backward_input": Operation(conv2d_backward_input, "inner_conv", "convolution, gradient of the input"),
     "conv2d_backward_weight": Operation(conv2d_backward_weight, "conv", "convolution, gradient of the weights"),
-    "conv3d": Operation(partial(volumes.conv3d, Case), "volume", "convolution of volumes, forward"),
+    "conv3d": Operation(volumes.conv3d, "volume", "convolution of volumes, forward"),
     "conv3d_backward_input": Operation(
-        partial(volumes.conv3d_backward_input, Case), "inner_volume", "convolution of volumes, gradient of the input"
+        volumes.conv3d_backward_input, "inner_volume", "convolution of volumes, gradient of the input"
     ),
     "conv3d_backward_weight": Operation(
-        partial(volumes.conv3d_backward_weight, Case), "volume", "convolution of volumes, gradient of the weights"
+        volumes.conv3d_backward_weight, "volume", "convolution of volumes, gradient of the weights"
     ),
     "conv_transpose2d": Operation(conv_transpose2d, "transposed", "transposed convolution, forward"),
     "conv1d": Operation(conv1d, "sequence", "convolution of sequences, forward"),
@@ -355,6 +296,25 @@ OPERATIONS = {
     "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
     "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),
     "avg_pool2d_backward": Operation(avg_pool2d_backward, "pool", "average pooling, gradient"),
+    "batch_norm": Operation(
+        partial(norms.batch_norm, training=False), "norm", "batch normalisation, running statistics"
+    ),
+    "batch_norm_training": Operation(partial(norms.batch_norm, training=True), "norm", "batch normalisation, training"),
+    "batch_norm_backward": Operation(norms.batch_norm_backward, "norm", "batch normalisation, all gradients"),
+    "group_norm": Operation(partial(norms.sample_norm, kind="group_norm"), "norm", "group normalisation"),
+    "group_norm_backward": Operation(
+        partial(norms.sample_norm_backward, kind="group_norm"), "norm", "group normalisation, all gradients"
+    ),
+    "layer_norm": Operation(partial(norms.sample_norm, kind="layer_norm"), "norm", "layer normalisation over channels"),
+    "layer_norm_backward": Operation(
+        partial(norms.sample_norm_backward, kind="layer_norm"),
+        "norm",
+        "layer normalisation over channels, all gradients",
+    ),
+    "local_response_norm": Operation(norms.local_response_norm, "response", "local response normalisation"),
+    "local_response_norm_backward": Operation(
+        norms.local_response_norm_backward, "response", "local response normalisation, gradient"
+    ),
     "linear": Operation(linear, "linear", "dense layer, forward"),
     "linear_backward_input": Operation(linear_backward_input, "linear", "dense layer, gradient of the input"),
     "linear_backward_weight": Operation(linear_backward_weight, "linear", "dense layer, gradient of the weights"),

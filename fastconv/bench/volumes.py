@@ -7,6 +7,7 @@ import numpy as np
 
 import fastconv as fc
 from fastconv.bench import truth
+from fastconv.bench.cases import conv_case
 
 
 def _taps(layer, xp):
@@ -43,19 +44,11 @@ def _backward_weight(layer, grad_y, x):
     return np.reshape(taps, (layer.t, layer.r, layer.s, x.shape[-1], grad_y.shape[-1]))
 
 
-def _case(make, op, form, layer, batch, **case):
-    shapes = layer.x_shape(batch), layer.weight_shape, layer.y_shape(batch)
-    products = int(np.prod(layer.y_shape(batch))) * layer.t * layer.r * layer.s * layer.c
-    nbytes = form.itemsize * sum(int(np.prod(shape)) for shape in shapes)
-    return make(op, layer, batch, flops=2 * products, nbytes=nbytes, limit="fma", **case)
-
-
-def conv3d(make, form, layer, batch):
+def conv3d(form, layer, batch):
     x, weight = form.source.normal(layer.x_shape(batch)), form.source.weights(layer.weight_shape)
     layout, ks = form.layout, truth.few(layer.k, truth.CHANNELS)
     call = partial(fc.conv3d, layout.image(x), layout.weight(weight), layout=layout.name, **layer.geometry)
-    return _case(
-        make,
+    return conv_case(
         "conv3d",
         form,
         layer,
@@ -68,13 +61,12 @@ def conv3d(make, form, layer, batch):
     )
 
 
-def conv3d_backward_input(make, form, layer, batch):
+def conv3d_backward_input(form, layer, batch):
     grad_y, weight = form.source.normal(layer.y_shape(batch)), form.source.weights(layer.weight_shape)
     layout, cs = form.layout, truth.few(layer.c, truth.CHANNELS)
     out = form.empty_image(layer.x_shape(batch))
     call = partial(fc.conv3d_backward_input, layout.image(grad_y), layout.weight(weight), out.shape, out=out)
-    return _case(
-        make,
+    return conv_case(
         "conv3d_backward_input",
         form,
         layer,
@@ -87,13 +79,12 @@ def conv3d_backward_input(make, form, layer, batch):
     )
 
 
-def conv3d_backward_weight(make, form, layer, batch):
+def conv3d_backward_weight(form, layer, batch):
     grad_y, x = form.source.normal(layer.y_shape(batch)), form.source.normal(layer.x_shape(batch))
     layout, cs, ks = form.layout, truth.few(layer.c, 24), truth.few(layer.k, 24)
     out = form.empty_weight(layer.weight_shape)
     call = partial(fc.conv3d_backward_weight, layout.image(grad_y), layout.image(x), out.shape, out=out)
-    return _case(
-        make,
+    return conv_case(
         "conv3d_backward_weight",
         form,
         layer,

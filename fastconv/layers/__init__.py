@@ -15,11 +15,15 @@ from fastconv.layers.activation import (
 )
 from fastconv.layers.base import Layer
 from fastconv.layers.containers import Concatenate, Residual
-from fastconv.layers.conv import Conv1D, Conv2D, DepthwiseConv2D
-from fastconv.layers.conv3d import Conv3D, Conv3DTranspose
+from fastconv.layers.conv import Conv1D, Conv2D, Conv3D, DepthwiseConv2D
 from fastconv.layers.dense import Dense
 from fastconv.layers.embedding import Embedding
-from fastconv.layers.normalization import BatchNormalization
+from fastconv.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+)
 from fastconv.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -38,9 +42,10 @@ from fastconv.layers.pool_global import (
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
 )
+from fastconv.layers.resizing import UpSampling2D, ZeroPadding2D
 from fastconv.layers.separable import SeparableConv2D
 from fastconv.layers.shape import Flatten, Rescaling, Reshape
-from fastconv.layers.transposed import Conv1DTranspose, Conv2DTranspose, UpSampling2D, ZeroPadding2D
+from fastconv.layers.transposed import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 
 BUILT_IN = (
     Activation,
@@ -69,7 +74,10 @@ BUILT_IN = (
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
+    GroupNormalization,
+    LayerNormalization,
     LeakyReLU,
+    LocalResponseNormalization,
     LogSoftmax,
     MaxPooling1D,
     MaxPooling2D,

@@ -10,6 +10,7 @@ from fastconv.arguments import boolean, integer_tuple, keras_names, one_of, posi
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import ELEMENTWISE, RELU_LIKE, activated, activation_gradient, activation_name
 from fastconv.layers.base import Layer
+from fastconv.layers.pixels import split_shape
 from fastconv.layers.windows import unread_pixels
 
 
@@ -37,7 +38,6 @@ class Convolution(Layer):
     axes = 2  # of pixels
     operation = Operation.named("conv2d", 2)
     padding_mode = "constant"
-    kind = "images"
 
     def __init__(self, kernel_size, stride, padding, activation, bias, dilation, init, **common):
         super().__init__(**common)
@@ -65,17 +65,16 @@ class Convolution(Layer):
         return shapes
 
     def multiply_adds(self, input_shape):
-        pixels = self._pixels(self.output_shape(input_shape))
+        pixels, _ = split_shape(self, self.output_shape(input_shape), self.axes)
         return math.prod(pixels) * math.prod(self._weight_shape(self._channels(input_shape)))
 
     def unread_pixels(self, input_shape):
         if self.padding_mode != "constant":  # the border repeats pixels
             return super().unread_pixels(input_shape)
-        pixels, outputs = (self._pixels(shape) for shape in (input_shape, self.output_shape(input_shape)))
+        (pixels, _), (outputs, _) = (
+            split_shape(self, shape, self.axes) for shape in (input_shape, self.output_shape(input_shape))
+        )
         return unread_pixels(pixels, outputs, self.kernel_size, self.stride, self.padding, self.dilation)
-
-    def _pixels(self, shape):
-        return shape[1:] if self.layout == "NCHW" else shape[:-1]
 
     def initialize(self, rng, input_shape, before_relu=False):
         weight = self.parameters["weight"]
@@ -143,11 +142,7 @@ class Convolution(Layer):
         return geometry | {"padding": 0}, y_shape, border
 
     def _channels(self, input_shape):
-        if len(input_shape) != self.axes + 1:
-            pixels = ", ".join("DHW"[-self.axes :])
-            axes = f"(C, {pixels})" if self.layout == "NCHW" else f"({pixels}, C)"
-            raise ValueError(f"{type(self).__name__} takes {self.kind} {axes}, got the shape {tuple(input_shape)}")
-        return input_shape[0 if self.layout == "NCHW" else -1]
+        return split_shape(self, input_shape, self.axes)[1]
 
     def _weight_shape(self, channels):
         filters, groups = self.filters_and_groups(channels)
@@ -218,8 +213,20 @@ class Conv1D(Conv2D):
     """Convolution of sequences (N, W, C), or (N, C, W) in a model of layout "NCHW"; see ``fastconv.conv1d``. The
     arguments are those of Conv2D with one number in the place of two; ``padding`` may be "causal"."""
 
-    axes, kind = 1, "sequences"
+    axes = 1
     operation = Operation.named("conv1d", 1)
+
+
+class Conv3D(Conv2D):
+    """Convolution of volumes (N, D, H, W, C), or (N, C, D, H, W) in a model of layout "NCHW"; see ``fastconv.conv3d``.
+    The arguments are those of Conv2D with three numbers in the place of two."""
+
+    axes = 3
+    folds = False  # into weights that are packed, which these are not
+    operation = Operation.named("conv3d", 3)
+
+    def pack(self, input_shape, weight=None):
+        return None
 
 
 class DepthwiseConv2D(Convolution):

@@ -4,6 +4,7 @@
 from fastconv import ops
 from fastconv.arguments import positive_integer
 from fastconv.layers.base import Layer
+from fastconv.layers.pixels import joined_shape, split_shape
 from fastconv.layers.pool import INDEX
 
 
@@ -13,10 +14,7 @@ class _Global(Layer):
     axes = 2  # of pixels
 
     def output_shape(self, input_shape):
-        if len(input_shape) != self.axes + 1:
-            kind = ("sequences", "images", "volumes")[self.axes - 1]
-            raise ValueError(f"{type(self).__name__} takes {kind}, got the shape {input_shape}")
-        return (input_shape[0 if self.layout == "NCHW" else -1],)
+        return (split_shape(self, input_shape, self.axes)[1],)
 
     def plan(self, x_shape):
         """The size of the images, the shape of the result with and without the axes of the pixels."""
@@ -106,11 +104,8 @@ class _Adaptive(Layer):
         self.output_size = tuple(None if size is None else positive_integer(size, "output_size") for size in sizes)
 
     def output_shape(self, input_shape):
-        if len(input_shape) != 3:
-            raise ValueError(f"{type(self).__name__} takes images, got the shape {input_shape}")
-        pixels = input_shape[1:] if self.layout == "NCHW" else input_shape[:2]
-        size = tuple(of or pixel for of, pixel in zip(self.output_size, pixels, strict=True))
-        return (input_shape[0], *size) if self.layout == "NCHW" else (*size, input_shape[2])
+        pixels, channels = split_shape(self, input_shape)
+        return joined_shape(self, [of or n for of, n in zip(self.output_size, pixels, strict=True)], channels)
 
     def plan(self, x_shape):
         return (x_shape[0], *self.output_shape(x_shape[1:]))

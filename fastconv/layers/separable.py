@@ -8,6 +8,7 @@ from fastconv.arguments import boolean, integer_pair, keras_names, one_of, posit
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import ELEMENTWISE, RELU_LIKE, activated, activation_gradient, activation_name
 from fastconv.layers.base import Layer
+from fastconv.layers.pixels import split_shape
 
 
 class SeparableConv2D(Layer):
@@ -117,7 +118,4 @@ class SeparableConv2D(Layer):
         return geometry, middle, ops.conv2d_output_shape(middle, shapes["pointwise_kernel"], layout=layout)
 
     def _channels(self, input_shape):
-        if len(input_shape) != 3:
-            axes = "(C, H, W)" if self.layout == "NCHW" else "(H, W, C)"
-            raise ValueError(f"{type(self).__name__} takes images {axes}, got the shape {tuple(input_shape)}")
-        return input_shape[0 if self.layout == "NCHW" else 2]
+        return split_shape(self, input_shape)[1]

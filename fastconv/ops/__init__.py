@@ -72,7 +72,18 @@ from fastconv.ops.linear import (
     linear_backward_input,
     linear_backward_weight,
 )
-from fastconv.ops.normalization import NormGradients, batch_norm, batch_norm_backward, fold_batch_norm
+from fastconv.ops.normalization import (
+    NormGradients,
+    batch_norm,
+    batch_norm_backward,
+    fold_batch_norm,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    local_response_norm,
+    local_response_norm_backward,
+)
 from fastconv.ops.one_dimension import (
     Conv1dGradients,
     conv1d,

@@ -24,7 +24,7 @@ class Conv3dGradients(NamedTuple):
 
 @in_c
 def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, layout="NDHWC", activation=None,
-           precision=None, algorithm="auto", out=None):  # fmt: skip
+           precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Convolve volumes with filters.
 
     ``y[n,o,p,q,k] = activation(bias[k] + sum over t, r, s, c of x[n, o*stride + t*dilation - pad, ...] *
@@ -38,6 +38,8 @@ def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, l
         dtypes as for `conv2d`.
     stride, dilation : int or three
     padding : int; three; three pairs as in `numpy.pad`; "valid", "same" or "same_lower"
+    padding_mode : str
+        As for `conv2d`.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, l
 
 @in_c
 def conv3d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NDHWC",
-                          precision=None, algorithm="auto", out=None):  # fmt: skip
+                          precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Gradient of a loss with respect to the input of `conv3d`, an array of shape x_shape.
 
     grad_y is (N, O, P, Q, K), the gradient with respect to the output before any activation, float32 or float64.
@@ -61,7 +63,7 @@ def conv3d_backward_input(grad_y, weight, x_shape, *, stride=1, padding=0, dilat
 
 @in_c
 def conv3d_backward_weight(grad_y, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1, layout="NDHWC",
-                           precision=None, algorithm="auto", out=None):  # fmt: skip
+                           precision=None, algorithm="auto", out=None, padding_mode="constant"):  # fmt: skip
     """Gradient of a loss with respect to the filters of `conv3d`, summed over the batch: weight_shape.
 
     grad_y is (N, O, P, Q, K), before any activation, and x (N, D, H, W, C). Zeros for N = 0.
@@ -69,13 +71,13 @@ def conv3d_backward_weight(grad_y, x, weight_shape, *, stride=1, padding=0, dila
 
 
 def conv3d_backward(grad_y, x, weight, *, stride=1, padding=0, dilation=1, groups=1, layout="NDHWC", precision=None,
-                    algorithm="auto"):  # fmt: skip
+                    algorithm="auto", padding_mode="constant"):  # fmt: skip
     """All three gradients of `conv3d`: `Conv3dGradients` (x, weight, bias).
 
     grad_y is (N, O, P, Q, K), the gradient with respect to the output before any activation; x and weight are what
     `conv3d` was given.
     """
-    geometry = (stride, padding, dilation, groups, layout, precision, algorithm)
+    geometry = (stride, padding, dilation, groups, layout, precision, algorithm, padding_mode)
     return Conv3dGradients(*_core.conv3d_gradients(grad_y, x, weight, *geometry))
 
 

@@ -109,6 +109,17 @@ typedef struct fc_pool2d {
     int64_t p, q;
 } fc_pool2d;
 
+/* Maxima of volumes: as fc_pool2d, with slices as in fc_conv3d. */
+typedef struct fc_pool3d {
+    int64_t n, d, h, w, c;
+    int64_t t, r, s;
+    int64_t stride_d, stride_h, stride_w;
+    int64_t dilation_d, dilation_h, dilation_w;
+    int64_t pad_front, pad_back, pad_top, pad_bottom, pad_left, pad_right;
+    int ceil_mode;
+    int64_t o, p, q; /* written by fc_pool3d_resolve */
+} fc_pool3d;
+
 typedef enum fc_activation {
     FC_NONE,
     FC_RELU,       /* max(x, 0) */
@@ -189,6 +200,7 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
 /* Check a problem and fill in paddings and output size. Call it before every other function. */
 fc_status fc_conv2d_resolve(fc_conv2d *g, fc_padding mode);
 fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode);
+fc_status fc_pool3d_resolve(fc_pool3d *g, fc_padding mode);
 /* For p x q windows that share the image as evenly as they can: takes n, h, w, c, p, q and writes all others. */
 fc_status fc_pool2d_resolve_adaptive(fc_pool2d *g);
 
@@ -254,6 +266,12 @@ fc_status fc_max_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y
 fc_status fc_max_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const int64_t *indices,
                                  const int64_t indices_stride[4], const fc_array *grad_x);
 
+/* The same of volumes: indices[n,o,p,q,c] = (d*H + h)*W + w of the winner. The gradient reads the sizes of g alone. */
+fc_status fc_max_pool3d(const fc_pool3d *g, const fc_array3d *x, const fc_array3d *y, int64_t *indices,
+                        const int64_t indices_stride[5]);
+fc_status fc_max_pool3d_backward(const fc_pool3d *g, const fc_array3d *grad_y, const int64_t *indices,
+                                 const int64_t indices_stride[5], const fc_array3d *grad_x);
+
 /* y = sum of the window / divisor; see fc_pool2d for the divisor. */
 fc_status fc_avg_pool2d(const fc_pool2d *g, const fc_array *x, const fc_array *y);
 fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, const fc_array *grad_x);
@@ -282,6 +300,43 @@ fc_status fc_batch_norm_backward(const fc_batch_norm *g, int training, const fc_
                                  const fc_array *weight, const fc_array *bias, const double *mean,
                                  const double *inverse_std, const fc_array *grad_x, double *grad_weight,
                                  double *grad_bias);
+
+/* Mean and variance of each group of adjacent channels of one image, in the place of those of the batch; the arrays as
+ * above. c must be a multiple of groups. The gradients of weight and bias are sums over all images; grad_x may be NULL,
+ * and it may be grad_y. */
+typedef struct fc_group_norm {
+    int64_t n, pixels, c, groups;
+    double epsilon;
+} fc_group_norm;
+
+fc_status fc_group_norm_forward(const fc_group_norm *g, const fc_array *x, const fc_array *weight,
+                                const fc_array *bias, const fc_array *y);
+fc_status fc_group_norm_backward(const fc_group_norm *g, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                 double *grad_bias);
+
+/* Mean and variance of all channels of one pixel; else as above. */
+typedef struct fc_layer_norm {
+    int64_t n, pixels, c;
+    double epsilon;
+} fc_layer_norm;
+
+fc_status fc_layer_norm_forward(const fc_layer_norm *g, const fc_array *x, const fc_array *weight,
+                                const fc_array *bias, const fc_array *y);
+fc_status fc_layer_norm_backward(const fc_layer_norm *g, const fc_array *grad_y, const fc_array *x,
+                                 const fc_array *weight, const fc_array *grad_x, double *grad_weight,
+                                 double *grad_bias);
+
+/* y[c] = x[c] / d[c]^beta with d[c] = k + alpha/size * sum of x[j]^2 over the channels j of the same pixel from
+ * c - size/2 to c + (size - 1)/2, those that there are; the arrays as above. */
+typedef struct fc_local_response_norm {
+    int64_t n, pixels, c, size;
+    double alpha, beta, k;
+} fc_local_response_norm;
+
+fc_status fc_local_response_norm_forward(const fc_local_response_norm *g, const fc_array *x, const fc_array *y);
+fc_status fc_local_response_norm_backward(const fc_local_response_norm *g, const fc_array *grad_y, const fc_array *x,
+                                          const fc_array *grad_x);
 
 /* Rows of adjacent numbers of one type; the next row of an array begins so many numbers further. */
 typedef struct fc_rows {

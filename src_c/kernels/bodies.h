@@ -10,6 +10,7 @@
 #include "winograd/winograd_body.h"
 #include "elementwise/elementwise_body.h"
 #include "norm/norm_body.h"
+#include "response/response_body.h"
 #include "activation/coefficients.h"
 #include "activation/functions_body.h"
 #include "activation/activation_body.h"

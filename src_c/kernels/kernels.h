@@ -11,6 +11,7 @@
 #include "norm/norm.h"
 #include "pool/pool.h"
 #include "reduce/reduce.h"
+#include "response/response.h"
 #include "softmax/softmax.h"
 #include "split/split.h"
 #include "winograd/winograd.h"

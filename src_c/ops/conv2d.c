@@ -33,14 +33,14 @@ fc_problem fc_problem_of(const fc_conv2d *g, fc_operation operation, fc_dtype dt
     return (fc_problem){.g = g, .operation = operation, .dtype = dtype, .precision = precision};
 }
 
-static const fc_conv2d_algorithm *choose(const fc_problem *problem, const fc_options *options, const char **reason) {
+const fc_conv2d_algorithm *fc_conv2d_choose(const fc_problem *problem, const fc_options *options, const char **reason) {
     return fc_choose(algorithms, ALGORITHMS, problem, options == NULL ? FC_AUTO : options->algorithm, reason);
 }
 
 const char *fc_conv2d_choice(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options,
                              const char **reason) {
     const fc_problem problem = fc_problem_of(g, operation, dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options, reason);
+    const fc_conv2d_algorithm *algorithm = fc_conv2d_choose(&problem, options, reason);
     return algorithm == NULL ? NULL : algorithm->name;
 }
 
@@ -77,7 +77,7 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
     *e = (fc_explanation){.isa = fc_isa_name(fc_get_isa()), .threads = 1};
     if (!fc_is_compute_type(result->dtype)) return FC_BAD_DTYPE;
     const fc_problem problem = fc_problem_of(g, operation, result->dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options, &e->reason);
+    const fc_conv2d_algorithm *algorithm = fc_conv2d_choose(&problem, options, &e->reason);
     if (algorithm == NULL) return FC_BAD_ALGORITHM;
     e->algorithm = algorithm->name;
     tell_others(&problem, options == NULL ? FC_AUTO : options->algorithm, algorithm, e);
@@ -85,7 +85,7 @@ fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc
                          (double)(g->c / g->groups) * (double)g->k;
     fc_array weights = *weight;
     const int packable = operation != FC_BACKWARD_WEIGHT;
-    if (packable && fc_open_packed(g, operation, result->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
+    if (packable && fc_open_packed(&problem, algorithm, weight, &weights) != FC_OK) return FC_BAD_PACKED;
     if (g->n == 0) return FC_OK; /* zeros, or nothing */
     fc_explain_into(e);
     const fc_array x_images = fc_images_of(x), y_images = fc_images_of(y);
@@ -113,36 +113,44 @@ fc_status fc_leave(fc_call call, fc_status status) {
     return status;
 }
 
-/* The algorithm is NULL if none can. */
-static fc_call enter(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options) {
+/* Choose the algorithm, NULL if none can, and enter. Of weights that it is to read, `opened` is what it reads. */
+static fc_status begin(fc_call *call, const fc_problem *problem, const fc_options *options, const fc_array *weight,
+                       fc_array *opened) {
     const char *reason;
-    const fc_problem problem = fc_problem_of(g, operation, dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options, &reason);
-    return algorithm == NULL ? (fc_call){0} : fc_enter(algorithm, &problem);
+    const fc_conv2d_algorithm *algorithm = fc_conv2d_choose(problem, options, &reason);
+    if (algorithm == NULL) return FC_BAD_ALGORITHM;
+    const fc_status status = weight == NULL ? FC_OK : fc_open_packed(problem, algorithm, weight, opened);
+    if (status == FC_OK) *call = fc_enter(algorithm, problem);
+    return status;
+}
+
+static int are_compute_types(const fc_array *result, const fc_array *weight, const fc_array *bias) {
+    return fc_is_compute_type(result->dtype) && fc_is_compute_type(weight->dtype) &&
+           (bias == NULL || fc_is_compute_type(bias->dtype));
 }
 
 fc_status fc_conv2d_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, const fc_options *options) {
-    if (!fc_is_compute_type(y->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
-    if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
-    fc_array weights;
-    if (fc_open_packed(g, FC_FORWARD, y->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
-    const fc_call c = enter(g, FC_FORWARD, y->dtype, options);
-    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    if (!are_compute_types(y, weight, bias)) return FC_BAD_DTYPE;
+    const fc_problem problem = fc_problem_of(g, FC_FORWARD, y->dtype, options);
     const fc_array from = fc_images_of(x), to = fc_images_of(y);
+    fc_array weights;
+    fc_call c;
+    const fc_status status = begin(&c, &problem, options, weight, &weights);
+    if (status != FC_OK) return status;
     return fc_leave(c, c.algorithm->forward(g, &from, &weights, bias, &to, fc_activation_of(options)));
 }
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation,
                                 const fc_options *options) {
-    if (!fc_is_compute_type(grad_x->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
-    if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
-    fc_array weights;
-    if (fc_open_packed(g, FC_BACKWARD_INPUT, grad_x->dtype, weight, &weights) != FC_OK) return FC_BAD_PACKED;
-    const fc_call c = enter(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
-    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    if (!are_compute_types(grad_x, weight, bias)) return FC_BAD_DTYPE;
+    const fc_problem problem = fc_problem_of(g, FC_BACKWARD_INPUT, grad_x->dtype, options);
     const fc_array from = fc_images_of(grad_y), to = fc_images_of(grad_x);
+    fc_array weights;
+    fc_call c;
+    const fc_status status = begin(&c, &problem, options, weight, &weights);
+    if (status != FC_OK) return status;
     return fc_leave(c, c.algorithm->backward_input(g, &from, &weights, bias, &to, activation));
 }
 
@@ -159,8 +167,10 @@ fc_status fc_conv_transpose2d(const fc_conv2d *g, const fc_array *x, const fc_ar
 fc_status fc_conv2d_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                     const fc_array *grad_weight, const fc_options *options) {
     if (!fc_is_compute_type(grad_weight->dtype)) return FC_BAD_DTYPE;
-    const fc_call c = enter(g, FC_BACKWARD_WEIGHT, grad_weight->dtype, options);
-    if (c.algorithm == NULL) return FC_BAD_ALGORITHM;
+    const fc_problem problem = fc_problem_of(g, FC_BACKWARD_WEIGHT, grad_weight->dtype, options);
     const fc_array from = fc_images_of(grad_y), pixels = fc_images_of(x);
+    fc_call c;
+    const fc_status status = begin(&c, &problem, options, NULL, NULL);
+    if (status != FC_OK) return status;
     return fc_leave(c, c.algorithm->backward_weight(g, &from, &pixels, grad_weight));
 }

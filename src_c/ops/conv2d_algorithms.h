@@ -13,6 +13,8 @@ typedef struct fc_problem {
     fc_precision precision;
 } fc_problem;
 
+struct fc_panels;
+
 typedef struct fc_conv2d_algorithm {
     const char *name;
     fc_algorithm family;                                /* the option that asks for it */
@@ -26,6 +28,7 @@ typedef struct fc_conv2d_algorithm {
     fc_status (*backward_weight)(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                  const fc_array *grad_weight);
     const char *purpose; /* `preferred` in words */
+    const struct fc_panels *panels; /* that weights can be packed in before a call (direct.h); NULL: it reads arrays */
 } fc_conv2d_algorithm;
 
 extern const fc_conv2d_algorithm fc_winograd_algorithm;
@@ -43,6 +46,7 @@ const fc_conv2d_algorithm *fc_choose(const fc_conv2d_algorithm *const *list, int
                                      fc_algorithm asked, const char **reason);
 
 /* options may be NULL. */
+const fc_conv2d_algorithm *fc_conv2d_choose(const fc_problem *problem, const fc_options *options, const char **reason);
 fc_problem fc_problem_of(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_options *options);
 
 /* A call: the algorithm that does it, and the caller's float state. One subnormal operand costs a multiply-add of the
@@ -65,9 +69,9 @@ static inline fc_array fc_images_of(const fc_array *array) {
 /* fc_conv2d_backward_bias, also of slices of volumes. */
 fc_status fc_backward_bias(const fc_conv2d *g, const fc_array *grad_y, const fc_array *grad_bias);
 
-/* From what callers mean by weight->packed to what algorithms mean by it, the panels themselves: see conv2d_pack.c.
- * FC_BAD_PACKED: they were made for another problem. */
-fc_status fc_open_packed(const fc_conv2d *g, fc_operation operation, fc_dtype dtype, const fc_array *weight,
+/* From what callers mean by weight->packed to what algorithms mean by it, the panels themselves, or NULL where those
+ * were made for another algorithm: see conv2d_pack.c. FC_BAD_PACKED: they were made for another problem. */
+fc_status fc_open_packed(const fc_problem *problem, const fc_conv2d_algorithm *algorithm, const fc_array *weight,
                          fc_array *opened);
 
 #endif

@@ -80,13 +80,11 @@ int fc_has_lone_taps(const fc_conv2d *g) {
     return is_lone(g->p, g->r, g->dilation_h) || is_lone(g->q, g->s, g->dilation_w);
 }
 
-/* Phases that have pixels. */
-static int64_t phase_count(const fc_conv2d *g) {
+int64_t fc_phase_count(const fc_conv2d *g) {
     const strides stride = strides_of_phases(g);
     return FC_MIN(stride.h, g->h) * FC_MIN(stride.w, g->w);
 }
 
-/* The convolution that one phase is; of no rows or columns of taps where no tap reaches its pixels. */
 static fc_direct phase_problem(const fc_conv2d *g, strides stride, int64_t index, const fc_array *grad_y,
                                const fc_array *weight, const fc_array *bias, const fc_array *grad_x,
                                fc_activation activation) {
@@ -123,16 +121,22 @@ fc_status fc_fill_results(const fc_direct *d) {
     return fc_parallel_for(rows, fc_threads_for(rows, FC_NUMBER_WORK * numbers), fill_row, (void *)(uintptr_t)d);
 }
 
-fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                               const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
+fc_direct fc_phase_view(const fc_conv2d *g, int64_t index, const fc_array *grad_y, const fc_array *weight,
+                        const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
+    return phase_problem(g, strides_of_phases(g), index, grad_y, weight, bias, grad_x, activation);
+}
+
+fc_status fc_backward_input_by(fc_direct_fn run, const fc_panels *panels, const fc_conv2d *g, const fc_array *grad_y,
+                               const fc_array *weight, const fc_array *bias, const fc_array *grad_x,
+                               fc_activation activation) {
     fc_status status = FC_OK;
-    const char *panels = weight->packed;
-    for (int64_t i = 0; i < phase_count(g) && status == FC_OK; i++) {
-        fc_direct d = phase_problem(g, strides_of_phases(g), i, grad_y, weight, bias, grad_x, activation);
+    const char *packed = panels == NULL ? NULL : weight->packed;
+    for (int64_t i = 0; i < fc_phase_count(g) && status == FC_OK; i++) {
+        fc_direct d = fc_phase_view(g, i, grad_y, weight, bias, grad_x, activation);
         if (d.window.r > 0 && d.window.s > 0) {
-            d.weight.packed = panels;
+            d.weight.packed = packed;
             status = run(&d);
-            if (panels != NULL) panels += fc_direct_panel_bytes(&d);
+            if (packed != NULL) packed += panels->bytes(&d);
         } else if (g->n > 0 && fc_explaining() == NULL) {
             status = fc_fill_results(&d);
         }
@@ -140,17 +144,7 @@ fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_ar
     return status;
 }
 
-size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                     const fc_array *grad_x) {
-    size_t bytes = 0;
-    for (int64_t i = 0; i < phase_count(g); i++) {
-        const fc_direct d = phase_problem(g, strides_of_phases(g), i, grad_y, weight, NULL, grad_x, FC_NONE);
-        if (d.window.r > 0 && d.window.s > 0) bytes += fc_direct_panel_bytes(&d);
-    }
-    return bytes;
-}
-
 fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                    const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(fc_direct_run, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(fc_direct_run, &fc_direct_panels, g, grad_y, weight, bias, grad_x, activation);
 }

@@ -56,11 +56,12 @@ static int preferred(const fc_problem *problem) {
     return fc_winograd_algorithm.refusal(problem) != NULL || !fc_winograd_algorithm.preferred(problem);
 }
 
-static fc_status run_1(const fc_direct *d) { return fc_split_run(d, 1); }
-static fc_status run_2(const fc_direct *d) { return fc_split_run(d, 2); }
-static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
-
 #define FC_BF16_ALGORITHM(parts, precision, when)                                                                      \
+    static fc_status run_##parts(const fc_direct *d) { return fc_split_run(d, parts); }                                \
+    static size_t panel_bytes_##parts(const fc_direct *d) { return fc_split_panel_bytes(d, parts); }                   \
+    static fc_status pack_##parts(const fc_direct *d) { return fc_split_pack(d, parts); }                              \
+    static int64_t form_##parts(const fc_direct *d) { return fc_split_form(d, parts); }                                \
+    static const fc_panels panels_##parts = {panel_bytes_##parts, pack_##parts, form_##parts};                         \
     static const char *refusal_##parts(const fc_problem *problem) {                                                    \
         return refusal(problem, precision, "it is for " when);                                                         \
     }                                                                                                                  \
@@ -72,7 +73,7 @@ static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
     static fc_status backward_input_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,        \
                                             const fc_array *bias, const fc_array *grad_x,                              \
                                             fc_activation activation) {                                                \
-        return fc_backward_input_by(run_##parts, g, grad_y, weight, bias, grad_x, activation);                         \
+        return fc_backward_input_by(run_##parts, &panels_##parts, g, grad_y, weight, bias, grad_x, activation);        \
     }                                                                                                                  \
     static fc_status backward_weight_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,            \
                                              const fc_array *grad_weight) {                                            \
@@ -81,7 +82,7 @@ static fc_status run_3(const fc_direct *d) { return fc_split_run(d, 3); }
     const fc_conv2d_algorithm fc_bf16x##parts##_algorithm = {                                                          \
         "bf16x" #parts, FC_DIRECT, refusal_##parts, preferred, forward_##parts, backward_input_##parts,                \
         backward_weight_##parts,                                                                                       \
-        "auto takes it on a matrix unit for " when};
+        "auto takes it on a matrix unit for " when, &panels_##parts};
 
 FC_BF16_ALGORITHM(1, FC_MEDIUM, "\"medium\"")
 FC_BF16_ALGORITHM(2, FC_HIGH, "\"high\"")

@@ -376,4 +376,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_depthwise_algorithm = {
     "depthwise", FC_DIRECT, refusal, preferred, fc_depthwise_forward, fc_depthwise_backward_input,
-    fc_depthwise_backward_weight, "auto takes it where there are as many groups as channels and filters"};
+    fc_depthwise_backward_weight, "auto takes it where there are as many groups as channels and filters", NULL};

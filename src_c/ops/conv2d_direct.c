@@ -552,15 +552,23 @@ fc_status fc_direct_run(const fc_direct *d) {
     return status;
 }
 
-size_t fc_direct_panel_bytes(const fc_direct *d) {
+static size_t panel_bytes(const fc_direct *d) {
     plan pl;
     make_plan(&pl, d);
     return pl.weight_group_bytes * (size_t)d->groups;
 }
 
-fc_status fc_direct_pack(const fc_direct *d) {
+static fc_status pack(const fc_direct *d) {
     plan pl;
     make_plan(&pl, d);
     pl.weights = (char *)(uintptr_t)d->weight.packed;
     return pack_all_panels(&pl);
 }
+
+/* Panels of float numbers are the same for all images. */
+static int64_t form(const fc_direct *d) {
+    (void)d;
+    return 0;
+}
+
+const fc_panels fc_direct_panels = {panel_bytes, pack, form};

@@ -420,7 +420,7 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(fc_few_filters_run, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(fc_few_filters_run, NULL, g, grad_y, weight, bias, grad_x, activation);
 }
 
 /* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */
@@ -471,8 +471,9 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
-/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4 with
- * stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14 x1.6. */
+/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4
+ * with stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14
+ * x1.6. */
 enum { LEAST_STRIDED_TAPS = 2 };
 
 /* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters
@@ -510,4 +511,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {
     "few_filters", FC_DIRECT, refusal, preferred, forward, backward_input, fc_few_filters_backward_weight,
-    "auto takes it for a handful of filters and windows of several taps: lanes are pixels"};
+    "auto takes it for a handful of filters and windows of several taps: lanes are pixels", NULL};

@@ -67,4 +67,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_direct_algorithm = {
     "direct", FC_DIRECT, refusal, preferred, fc_direct_forward, fc_direct_backward_input, fc_direct_backward_weight,
-    "auto takes it where no other serves better"};
+    "auto takes it where no other serves better", &fc_direct_panels};

@@ -145,4 +145,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_reference_algorithm = {
     "reference", FC_REFERENCE, refusal, preferred, reference_forward, reference_backward_input,
-    reference_backward_weight, "auto never takes it: it is slow, the judge of the others"};
+    reference_backward_weight, "auto never takes it: it is slow, the judge of the others", NULL};

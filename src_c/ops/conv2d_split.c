@@ -37,6 +37,7 @@ typedef struct plan {
     int64_t chunks;   /* of channels, in all */
     int gathered;
     int64_t panels;
+    const fc_bf16 *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
     fc_filter_blocks filters;
     int direct_y;  /* results are added up in y itself */
     int pack_late; /* a panel of weights is packed by the task that uses it */
@@ -74,14 +75,19 @@ static int panel_columns(const plan *pl, int64_t panel) {
 
 static int64_t all_chunks(const plan *pl) { return pl->window.r * pl->window.s * pl->chunks; }
 
-/* Where a panel lies when all are packed before the tasks start. */
-static fc_bf16 *panel_address(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
+/* Where a panel lies among all, in numbers. */
+static int64_t panel_at(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
     const int64_t chunk = (group * all_chunks(pl) + ps->chunks_before) * pl->panels + panel * ps->chunks;
-    return (fc_bf16 *)(void *)pl->scratch + chunk * pl->parts * FC_SPLIT_PANEL;
+    return chunk * pl->parts * FC_SPLIT_PANEL;
 }
 
 static char *worker_memory(const plan *pl, int worker) {
     return pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+}
+
+/* Numbers of all panels. */
+static size_t all_panels(const plan *pl) {
+    return (size_t)(pl->d->groups * all_chunks(pl) * pl->panels * pl->parts) * FC_SPLIT_PANEL;
 }
 
 /* ---------------------------------------------------------------- planning */
@@ -147,10 +153,10 @@ static void lay_out_scratch(plan *pl, int threads) {
     const fc_direct *d = pl->d;
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns), part = sizeof(fc_bf16) * (size_t)pl->parts;
     const size_t pass_chunks = (size_t)(pl->passes.rows * pl->window.s * (pl->passes.channels / FC_SPLIT_TERMS));
-    const size_t weights = pl->pack_late ? 0 : (size_t)(d->groups * all_chunks(pl) * pl->panels);
+    const size_t weights = pl->pack_late || d->weight.packed != NULL ? 0 : all_panels(pl);
     const size_t output = pl->direct_y ? 0 : pixels * (size_t)(pl->filters.panels * FC_SPLIT_COLUMNS);
     size_t at = 0;
-    fc_set_aside(&at, weights * FC_SPLIT_PANEL * part);
+    fc_set_aside(&at, weights * sizeof(fc_bf16));
     pl->doubtful_at = fc_set_aside(&at, (size_t)d->n);
     pl->bias_at = fc_set_aside(&at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
     pl->workers_at = at;
@@ -166,23 +172,30 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->worker_bytes = at;
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
     if (pl->scratch == NULL) return;
+    pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)pl->scratch;
     pl->doubtful = (atomic_uchar *)(void *)(pl->scratch + pl->doubtful_at);
     memset(pl->scratch + pl->doubtful_at, 0, (size_t)d->n);
 }
 
-static int make_plan(plan *pl, const fc_direct *d, int parts) {
+/* What the panels of the weights depend on. */
+static void plan_panels(plan *pl, const fc_direct *d, int parts) {
     *pl = (plan){.d = d, .parts = parts, .window = d->window, .x = d->x};
     pl->kernels = fc_kernels_for(FC_FLOAT32);
     pl->split = fc_split_kernels();
     fc_drop_unread(&pl->window, &pl->x);
-    pl->total_rows = d->n * pl->window.p;
     pl->chunks = fc_ceil_div(d->c, FC_SPLIT_TERMS);
     pl->gathered = gathers(&pl->window);
     pl->passes = split_reduction(&pl->window, pl->chunks, pl->gathered, parts);
     pl->panels = fc_ceil_div(d->k, FC_SPLIT_COLUMNS);
+}
+
+static int make_plan(plan *pl, const fc_direct *d, int parts) {
+    plan_panels(pl, d, parts);
+    pl->total_rows = d->n * pl->window.p;
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     split_pixels(pl);
-    pl->pack_late = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
+    const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
+    pl->pack_late = few_blocks && d->weight.packed == NULL;
     const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t output = pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS;
@@ -229,13 +242,12 @@ static void pack_panel_task(void *context, int64_t task, int worker) {
     const plan *pl = context;
     const int64_t panel = task % pl->panels, group = task / pl->panels / pass_count(pl);
     const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
-    pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
+    pack_panel(pl, group, &ps, panel, (fc_bf16 *)(uintptr_t)pl->weights + panel_at(pl, group, &ps, panel));
 }
 
 static fc_status pack_all_panels(plan *pl) {
-    if (pl->pack_late) return FC_OK;
     const int64_t tasks = pl->d->groups * pass_count(pl) * pl->panels;
-    const double numbers = (double)(pl->d->groups * all_chunks(pl) * pl->panels) * FC_SPLIT_PANEL;
+    const double numbers = (double)all_panels(pl) / pl->parts;
     return fc_parallel_for(tasks, fc_threads_for(tasks, numbers), pack_panel_task, pl);
 }
 
@@ -370,7 +382,7 @@ static void multiply_pass(task *t, int64_t pass_index) {
     block.ahead_lines = lines_ahead(t, &input, &block);
     fc_scan scan = fc_scan_of(&input, t->panels * ((block.tiles + 1) / 2), 2 * block.chunks * block.ahead_lines);
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
-        const fc_bf16 *b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
+        const fc_bf16 *b = pl->pack_late ? t->panel : pl->weights + panel_at(pl, t->group, ps, panel);
         if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
         const int64_t k = panel * FC_SPLIT_COLUMNS;
         const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
@@ -433,7 +445,8 @@ static fc_status explain(const plan *pl, int threads) {
     fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(task_count(pl), threads),
                    products * pixels * weights);
     fc_tell_copy(&e->x, input * element, FC_COPY_SPLIT);
-    fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * element, FC_COPY_SPLIT);
+    if (d->weight.packed == NULL)
+        fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * element, FC_COPY_SPLIT);
     if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * sizeof(float), FC_COPY_CHANNELS);
     return FC_OK;
 }
@@ -445,12 +458,34 @@ fc_status fc_split_run(const fc_direct *d, int parts) {
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
     pack_bias(&pl);
-    fc_status status = pack_all_panels(&pl);
+    fc_status status = pl.pack_late || d->weight.packed != NULL ? FC_OK : pack_all_panels(&pl);
     if (status == FC_OK) {
         const int64_t tasks = task_count(&pl);
         status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
     }
-    if (status == FC_OK) status = fc_direct_run_doubtful(d, pl.doubtful);
+    fc_direct whole = *d;
+    whole.weight.packed = NULL; /* panels of parts */
+    if (status == FC_OK) status = fc_direct_run_doubtful(&whole, pl.doubtful);
     fc_scratch_give_back(pl.scratch);
     return status;
+}
+
+size_t fc_split_panel_bytes(const fc_direct *d, int parts) {
+    plan pl;
+    plan_panels(&pl, d, parts);
+    return all_panels(&pl) * sizeof(fc_bf16);
+}
+
+fc_status fc_split_pack(const fc_direct *d, int parts) {
+    plan pl;
+    plan_panels(&pl, d, parts);
+    pl.weights = d->weight.packed;
+    return pack_all_panels(&pl);
+}
+
+int64_t fc_split_form(const fc_direct *d, int parts) {
+    fc_window window = d->window;
+    fc_array x = d->x;
+    fc_drop_unread(&window, &x);
+    return 2 * parts + gathers(&window);
 }

@@ -356,4 +356,4 @@ static int preferred(const fc_problem *problem) {
 
 const fc_conv2d_algorithm fc_winograd_algorithm = {
     "winograd", FC_WINOGRAD, refusal, preferred, forward, backward_input, fc_winograd_backward_weight,
-    "auto takes it for 3x3, float32 below \"strict\", 16 channels and 100 pixels at least"};
+    "auto takes it for 3x3, float32 below \"strict\", 16 channels and 100 pixels at least", NULL};

@@ -135,27 +135,45 @@ static void give_back(const weights *w) {
 
 /* ---------------------------------------------------------------- forward, gradient of the weights */
 
+/* The problem of images that stands for one of volumes. It is filled in where it lies: arrays point to its depths. */
+typedef struct as_images {
+    fc_conv2d g;
+    fc_problem problem;
+    const fc_conv2d_algorithm *algorithm; /* NULL: none can */
+    fc_depth read, written;
+    fc_array x, y;
+    weights weights;
+} as_images;
+
+static void see_as_images(as_images *s, const fc_conv3d *g, fc_operation operation, const fc_array3d *x,
+                          const fc_array3d *weight, const fc_array3d *y, fc_dtype dtype, const fc_options *options) {
+    const char *reason;
+    s->g = images_problem(g, g->n * g->o, g->t * g->c, g->k);
+    s->problem = fc_problem_of(&s->g, operation, dtype, options);
+    s->algorithm = choose(&s->problem, options, &reason);
+    s->read = slices_read(g);
+    s->written = slices(g->o, g->k);
+    s->x = images_of(x, g->n, &s->read);
+    s->y = images_of(y, g->n, &s->written);
+    s->weights = (weights){.g = g, .own = weight, .kernels = fc_kernels_for(weight->dtype),
+                           .direction = operation == FC_FORWARD ? TO_IMAGES : FROM_IMAGES, .taps = g->t, .step = 1};
+}
+
 fc_status fc_conv3d_forward(const fc_conv3d *g, const fc_array3d *x, const fc_array3d *weight, const fc_array *bias,
                             const fc_array3d *y, const fc_options *options) {
     if (!fc_is_compute_type(y->dtype) || !fc_is_compute_type(weight->dtype)) return FC_BAD_DTYPE;
     if (bias != NULL && !fc_is_compute_type(bias->dtype)) return FC_BAD_DTYPE;
     const fc_activation activation = fc_activation_of(options);
     if (asked_of(options) == FC_REFERENCE) return fc_conv3d_reference_forward(g, x, weight, bias, y, activation);
-    const char *reason;
-    const fc_conv2d images = images_problem(g, g->n * g->o, g->t * g->c, g->k);
-    const fc_problem problem = fc_problem_of(&images, FC_FORWARD, y->dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options, &reason);
-    if (algorithm == NULL) return FC_BAD_ALGORITHM;
-    fc_depth read = slices_read(g), written = slices(g->o, g->k);
-    const fc_array x_images = images_of(x, g->n, &read), y_images = images_of(y, g->n, &written);
-    weights w = {.g = g, .own = weight, .kernels = fc_kernels_for(weight->dtype), .direction = TO_IMAGES, .taps = g->t,
-                 .step = 1};
-    const fc_array ordered = order_weights(&w);
+    as_images s;
+    see_as_images(&s, g, FC_FORWARD, x, weight, y, y->dtype, options);
+    if (s.algorithm == NULL) return FC_BAD_ALGORITHM;
+    const fc_array ordered = order_weights(&s.weights);
     if (ordered.data == NULL) return FC_NO_MEMORY;
-    fc_status status = w.ordered == NULL ? FC_OK : move_weights(&w);
-    const fc_call call = fc_enter(algorithm, &problem);
-    if (status == FC_OK) status = algorithm->forward(&images, &x_images, &ordered, bias, &y_images, activation);
-    give_back(&w);
+    fc_status status = s.weights.ordered == NULL ? FC_OK : move_weights(&s.weights);
+    const fc_call call = fc_enter(s.algorithm, &s.problem);
+    if (status == FC_OK) status = s.algorithm->forward(&s.g, &s.x, &ordered, bias, &s.y, activation);
+    give_back(&s.weights);
     return fc_leave(call, status);
 }
 
@@ -163,21 +181,15 @@ fc_status fc_conv3d_backward_weight(const fc_conv3d *g, const fc_array3d *grad_y
                                     const fc_array3d *grad_weight, const fc_options *options) {
     if (!fc_is_compute_type(grad_weight->dtype)) return FC_BAD_DTYPE;
     if (asked_of(options) == FC_REFERENCE) return fc_conv3d_reference_backward_weight(g, grad_y, x, grad_weight);
-    const char *reason;
-    const fc_conv2d images = images_problem(g, g->n * g->o, g->t * g->c, g->k);
-    const fc_problem problem = fc_problem_of(&images, FC_BACKWARD_WEIGHT, grad_weight->dtype, options);
-    const fc_conv2d_algorithm *algorithm = choose(&problem, options, &reason);
-    if (algorithm == NULL) return FC_BAD_ALGORITHM;
-    fc_depth read = slices_read(g), received = slices(g->o, g->k);
-    const fc_array x_images = images_of(x, g->n, &read), y_images = images_of(grad_y, g->n, &received);
-    weights w = {.g = g, .own = grad_weight, .kernels = fc_kernels_for(grad_weight->dtype), .direction = FROM_IMAGES,
-                 .taps = g->t, .step = 1};
-    const fc_array ordered = order_weights(&w);
+    as_images s;
+    see_as_images(&s, g, FC_BACKWARD_WEIGHT, x, grad_weight, grad_y, grad_weight->dtype, options);
+    if (s.algorithm == NULL) return FC_BAD_ALGORITHM;
+    const fc_array ordered = order_weights(&s.weights);
     if (ordered.data == NULL) return FC_NO_MEMORY;
-    const fc_call call = fc_enter(algorithm, &problem);
-    fc_status status = algorithm->backward_weight(&images, &y_images, &x_images, &ordered);
-    if (status == FC_OK && w.ordered != NULL) status = move_weights(&w);
-    give_back(&w);
+    const fc_call call = fc_enter(s.algorithm, &s.problem);
+    fc_status status = s.algorithm->backward_weight(&s.g, &s.y, &s.x, &ordered);
+    if (status == FC_OK && s.weights.ordered != NULL) status = move_weights(&s.weights);
+    give_back(&s.weights);
     return fc_leave(call, status);
 }
 

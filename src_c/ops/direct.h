@@ -2,9 +2,9 @@
  * The direct algorithm: implicit GEMM on views. Forward convolution is one call; the gradient of the input is one
  * call for each phase of the stride, with images, filters and paddings looked at from the other side.
  *
- * weight.packed, where it is not NULL, points at the panels of the weights, which fc_direct_pack has made: they depend
- * on the filters' sizes, the type and the instruction set, not on the image. (Callers of the entry points let it point
- * at a block that begins by telling what it was made for: conv2d_pack.c.) */
+ * weight.packed, where it is not NULL, points at the panels of the weights, made before by those whose problem this is:
+ * fc_panels. (Callers of the entry points let it point at a block that begins by telling what it was made for:
+ * conv2d_pack.c.) */
 #ifndef FC_DIRECT_H
 #define FC_DIRECT_H
 
@@ -36,15 +36,24 @@ fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *d
 fc_status fc_split_run(const fc_direct *problem, int parts);
 fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                    const fc_array *grad_weight, int parts);
+size_t fc_split_panel_bytes(const fc_direct *problem, int parts); /* these three: see fc_panels */
+fc_status fc_split_pack(const fc_direct *problem, int parts);
+int64_t fc_split_form(const fc_direct *problem, int parts);
 
 /* Multiply-adds that the vector units do in the time of so many by parts: 12 products of tiles take as long as one. */
 static inline double fc_split_work(double multiply_adds, int parts) {
     return multiply_adds * fc_split_products(parts) / 12;
 }
 
-/* What fc_direct_run does first of all: bring the weights into panels, fc_direct_panel_bytes at weight.packed. */
-size_t fc_direct_panel_bytes(const fc_direct *problem);
-fc_status fc_direct_pack(const fc_direct *problem);
+/* What an algorithm does first of all: bring the weights into panels. They depend on the filters' sizes, the type and
+ * the instruction set; and on the image only as `form` says. */
+typedef struct fc_panels {
+    size_t (*bytes)(const fc_direct *problem); /* a multiple of a cache line */
+    fc_direct_fn pack;                         /* at weight.packed, which it may write */
+    int64_t (*form)(const fc_direct *problem); /* 0 to 15, another one where the panels are other ones */
+} fc_panels;
+
+extern const fc_panels fc_direct_panels;
 
 /* The convolution that the forward function is, and the one that the gradient of the input is with stride 1. */
 fc_direct fc_forward_view(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
@@ -55,13 +64,19 @@ fc_direct fc_backward_input_view(const fc_conv2d *g, const fc_array *grad_y, con
 /* Results that no tap of the filters reaches: bias and activation alone. */
 fc_status fc_fill_results(const fc_direct *problem);
 
-/* The gradient of the input, one call of `run` for each phase of the stride; their panels follow one another. */
-fc_status fc_backward_input_by(fc_direct_fn run, const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                               const fc_array *bias, const fc_array *grad_x, fc_activation activation);
+/* The convolutions that the gradient of the input is, one for each phase of the stride that has pixels; with no rows or
+ * columns of taps where no tap reaches them. */
+int64_t fc_phase_count(const fc_conv2d *g);
+fc_direct fc_phase_view(const fc_conv2d *g, int64_t index, const fc_array *grad_y, const fc_array *weight,
+                        const fc_array *bias, const fc_array *grad_x, fc_activation activation);
+
+/* The gradient of the input, one call of `run` for each phase. panels: what `run` reads at weight.packed, those of the
+ * phases follow one another; NULL: it reads arrays. */
+fc_status fc_backward_input_by(fc_direct_fn run, const fc_panels *panels, const fc_conv2d *g, const fc_array *grad_y,
+                               const fc_array *weight, const fc_array *bias, const fc_array *grad_x,
+                               fc_activation activation);
 /* Whether grad_y is so small that its phases are other ones than those of larger images: they are not packed. */
 int fc_has_lone_taps(const fc_conv2d *g);
-size_t fc_backward_input_panel_bytes(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
-                                     const fc_array *grad_x);
 
 fc_status fc_direct_forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                             const fc_array *y, fc_activation activation);

@@ -210,3 +210,25 @@ fc_status fc_pool2d_resolve(fc_pool2d *g, fc_padding mode) {
     status = windows_touch(&rows);
     return status == FC_OK ? windows_touch(&columns) : status;
 }
+
+fc_status fc_pool3d_resolve(fc_pool3d *g, fc_padding mode) {
+    if (g->n < 0 || g->c < 1 || g->d < 1 || g->h < 1 || g->w < 1 || g->t < 1 || g->r < 1 || g->s < 1)
+        return FC_BAD_SIZE;
+    axis axes[3] = {{g->d, g->t, g->stride_d, g->dilation_d, &g->pad_front, &g->pad_back, &g->o},
+                    {g->h, g->r, g->stride_h, g->dilation_h, &g->pad_top, &g->pad_bottom, &g->p},
+                    {g->w, g->s, g->stride_w, g->dilation_w, &g->pad_left, &g->pad_right, &g->q}};
+    int64_t images, outputs;
+    for (int i = 0; i < 3; i++) {
+        const fc_status status = resolve_axis(&axes[i], mode, g->ceil_mode);
+        if (status != FC_OK) return status;
+    }
+    if (__builtin_mul_overflow(FC_MAX(g->n, 1), g->d, &images) ||
+        __builtin_mul_overflow(FC_MAX(g->n, 1), g->o, &outputs) || !addressable(images, g->h, g->w, g->c) ||
+        !addressable(outputs, g->p, g->q, g->c) || !addressable(g->t, g->r, g->s, 1))
+        return FC_TOO_LARGE;
+    for (int i = 0; i < 3; i++) {
+        const fc_status status = windows_touch(&axes[i]);
+        if (status != FC_OK) return status;
+    }
+    return FC_OK;
+}

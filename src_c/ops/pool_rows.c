@@ -20,6 +20,13 @@ static span clip(int64_t start, int64_t kernel, int64_t dilation, int64_t in, in
     return s;
 }
 
+void fc_pool_taps(int64_t o, int64_t kernel, int64_t stride, int64_t dilation, int64_t before, int64_t in,
+                  int64_t *first, int64_t *count) {
+    const span taps = clip(o * stride - before, kernel, dilation, in, 0);
+    *first = taps.first;
+    *count = taps.count;
+}
+
 /* The same of adaptive pooling. */
 static span share(int64_t o, int64_t in, int64_t out) {
     span s = {.first = o * in / out};
@@ -46,7 +53,8 @@ fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t 
     const span rows = g->adaptive ? share(p, g->h, g->p)
                                   : clip(p * g->stride_h - g->pad_top, g->r, g->dilation_h, g->h, g->pad_bottom);
     const span columns = g->adaptive ? share(q, g->w, g->q) : clip(left, g->s, g->dilation_w, g->w, g->pad_right);
-    fc_pool_run run = {.pixels = 1, .channels = m->channels, .rows = rows.count, .columns = columns.count};
+    fc_pool_run run = {.pixels = 1, .channels = m->channels, .slices = 1, .rows = rows.count,
+                       .columns = columns.count};
     if (!g->adaptive && left >= 0 && q <= last_inside(g)) run.pixels = last_inside(g) - q + 1;
     run.x_step = g->stride_w * m->x_column;
     run.row_step = g->dilation_h * m->x_line;

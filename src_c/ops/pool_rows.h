@@ -22,8 +22,12 @@ typedef struct fc_pool_layout {
 /* The lines that the windows of rows [p, p + rows) read. */
 fc_span fc_pool_lines(const fc_pool2d *g, int64_t p, int64_t rows);
 
+/* Which of the taps of window o along an axis lie inside: the position of the first and how many they are. */
+void fc_pool_taps(int64_t o, int64_t kernel, int64_t stride, int64_t dilation, int64_t before, int64_t in,
+                  int64_t *first, int64_t *count);
+
 /* The run that starts at window (p, q): up to all windows that lie wholly inside the image, or a single one at the
- * border. *x_at and *y_at receive the offsets of its first pixel. run->indices is left alone. */
+ * border. *x_at and *y_at receive the offsets of its first pixel. It is that of an image; run->indices is left alone. */
 fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t p, int64_t q, ptrdiff_t *x_at,
                            ptrdiff_t *y_at);
 

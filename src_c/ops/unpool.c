@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Tasks are image x block of lines x block of channels. Where channels are adjacent the kernel reads and writes the
+ * Tasks are image x slice (of volumes) x block of lines x block of channels. Where channels are adjacent the kernel reads and writes the
  * arrays themselves; elsewhere (averages in NCHW) what a task reads is packed with adjacent channels and its lines are
  * copied out. */
 #include "unpool.h"
@@ -11,7 +11,6 @@
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "blocking.h"
-#include "pool_rows.h"
 
 enum { TASK_ELEMENTS = 1 << 15 }; /* pixels times channels of one task: some ten microseconds of work */
 
@@ -79,14 +78,15 @@ static void divide(const fc_unpool *u, fc_span rows, int64_t channels, const cha
         }
 }
 
-/* The operands of a task: window rows [rows.first, rows.end), distances in elements. */
+/* The operands of a task: window rows [rows.first, rows.end) from a slice of windows on, distances in elements. */
 typedef struct operands {
     const char *y;
     const int64_t *indices;
     ptrdiff_t y_row, y_column, indices_row, indices_column;
 } operands;
 
-static operands read_operands(const fc_unpool *u, int64_t n, fc_span rows, int64_t c, int64_t channels, char *memory) {
+static operands read_operands(const fc_unpool *u, int64_t n, int64_t slice, fc_span rows, int64_t c, int64_t channels,
+                              char *memory) {
     const fc_pool2d *g = u->g;
     const int64_t size = u->kernels->element_size, *ys = u->grad_y->stride, *is = u->indices_stride;
     const int64_t packed_row = g->q * channels;
@@ -95,7 +95,8 @@ static operands read_operands(const fc_unpool *u, int64_t n, fc_span rows, int64
         o = (operands){.y = (const char *)u->grad_y->data + fc_at(ys, n, rows.first, 0, c) * size, .y_row = ys[1],
                        .y_column = ys[2]};
         if (u->indices != NULL) {
-            o.indices = u->indices + fc_at(is, n, rows.first, 0, c);
+            o.y += slice * u->depth->y * size;
+            o.indices = u->indices + slice * u->depth->indices + fc_at(is, n, rows.first, 0, c);
             o.indices_row = is[1];
             o.indices_column = is[2];
         }
@@ -124,9 +125,12 @@ static void run_task(void *context, int64_t index, int worker) {
     char *memory = j->scratch + (size_t)worker * u->worker_bytes;
     const int64_t c = index % u->channel_blocks * u->channels, channels = FC_MIN(u->channels, g->c - c);
     const int64_t line = index / u->channel_blocks % u->row_blocks * u->task_rows;
-    const int64_t lines = FC_MIN(u->task_rows, g->h - line), n = index / u->channel_blocks / u->row_blocks;
+    const int64_t lines = FC_MIN(u->task_rows, g->h - line);
+    const int64_t d = index / u->channel_blocks / u->row_blocks % u->depth->d;
+    const int64_t n = index / u->channel_blocks / u->row_blocks / u->depth->d;
     const fc_span rows = rows_reaching(u, line, lines);
-    const operands o = read_operands(u, n, rows, c, channels, memory);
+    const fc_span slices = u->slices == NULL ? (fc_span){0, 1} : u->slices[d];
+    const operands o = read_operands(u, n, slices.first, rows, c, channels, memory);
     const int64_t size = u->kernels->element_size, *xs = u->grad_x->stride;
     for (int64_t h = line; h < line + lines;) {
         const fc_span own = u->rows[h];
@@ -134,12 +138,14 @@ static void run_task(void *context, int64_t index, int worker) {
         const int64_t skipped = own.first < own.end ? own.first - rows.first : 0;
         const fc_unpool_run run = {.lines = 1 + two, .pixels = g->w, .channels = channels,
                                    .x_line = u->in_place ? xs[1] : g->w * channels,
-                                   .x_step = u->in_place ? xs[2] : channels, .rows = FC_MAX(0, own.end - own.first),
+                                   .x_step = u->in_place ? xs[2] : channels, .slices = slices.end - slices.first,
+                                   .y_slice = u->depth->y, .indices_slice = u->depth->indices,
+                                   .rows = FC_MAX(0, own.end - own.first),
                                    .columns = u->columns, .y_row = o.y_row, .y_column = o.y_column,
                                    .indices_row = o.indices_row, .indices_column = o.indices_column,
-                                   .index = h * g->w, .index_line = g->w,
+                                   .index = (d * g->h + h) * g->w, .index_line = g->w,
                                    .indices = o.indices == NULL ? NULL : o.indices + skipped * o.indices_row};
-        char *x = u->in_place ? (char *)u->grad_x->data + fc_at(xs, n, h, 0, c) * size
+        char *x = u->in_place ? (char *)u->grad_x->data + (d * u->depth->x + fc_at(xs, n, h, 0, c)) * size
                               : memory + (h - line) * g->w * channels * size;
         u->kernels->unpool(&run, x, o.y + skipped * o.y_row * size);
         h += run.lines;

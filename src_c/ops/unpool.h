@@ -6,12 +6,15 @@
 #define FC_UNPOOL_H
 
 #include "../isa/dispatch.h"
+#include "pool.h"
 
 typedef struct fc_unpool {
-    const fc_pool2d *g;
+    const fc_pool2d *g; /* of a slice */
+    const fc_pool_depth *depth; /* of which d, o and the strides count: x those of grad_x, y of grad_y */
     const fc_array *grad_y, *grad_x;
     const int64_t *indices, *indices_stride; /* of a maximum; NULL: an average, whose divisors follow from g */
-    const fc_span *rows, *columns;           /* for each line and column of the image the windows that may reach it */
+    /* for each slice, line and column the windows that may reach it; slices: of maxima only */
+    const fc_span *slices, *rows, *columns;
     /* written by fc_unpool_plan: */
     const fc_kernels *kernels;
     int in_place;
@@ -28,7 +31,9 @@ int fc_unpool_plan(fc_unpool *u, size_t bytes);
 /* Run the tasks; `scratch` has worker_bytes for each thread. */
 fc_status fc_unpool_run_tasks(const fc_unpool *u, int threads, char *scratch);
 
-static inline int64_t fc_unpool_tasks(const fc_unpool *u) { return u->g->n * u->row_blocks * u->channel_blocks; }
+static inline int64_t fc_unpool_tasks(const fc_unpool *u) {
+    return u->g->n * u->depth->d * u->row_blocks * u->channel_blocks;
+}
 
 /* index * factor >> shift == index / width for 0 <= index < 2^31, 1 <= width < 2^31; factor is below 2^32. */
 static inline void fc_pool_divider(int64_t width, int64_t *factor, int *shift) {

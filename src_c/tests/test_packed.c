@@ -3,7 +3,16 @@
  * for something else. */
 #include "problems.h"
 
-static const fc_options direct = {.algorithm = FC_DIRECT};
+static fc_options direct = {.algorithm = FC_DIRECT};
+
+/* Enough channels, filters and pixels for the matrix unit; now and then rows so short that their taps are gathered. */
+static int random_large_problem(fc_conv2d *g) {
+    *g = (fc_conv2d){.n = random_between(1, 3), .h = random_between(13, 16), .w = random_between(9, 16),
+                     .c = 32 * random_between(3, 5) - random_between(0, 3), .k = random_between(90, 140),
+                     .r = random_between(2, 3), .s = 3, .stride_h = random_between(1, 2),
+                     .stride_w = random_between(1, 2), .dilation_h = 1, .dilation_w = 1, .groups = 1};
+    return fc_conv2d_resolve(g, FC_PAD_SAME) == FC_OK;
+}
 
 static fc_status run_packed(fc_operation operation, const fc_conv2d *g, const fc_array *from, const fc_array *weight,
                             const fc_array *to) {
@@ -51,8 +60,24 @@ static void test_packed_for_another(const fc_conv2d *g, fc_operation operation, 
     CHECK(is_refused(operation, g, weight, &image), "packed for another type");
 }
 
-/* Packed for one image and with one thread, used for several with several: the same bits. */
-static void test_packed(const fc_conv2d *g, fc_dtype dtype, layout order) {
+/* Panels of another number of parts are left alone; so are all where an infinity calls for the direct algorithm. */
+static void test_panels_left_alone(fc_operation operation, const fc_conv2d *g, const fc_array *from, const fc_array *w,
+                                  const fc_array *packed, const fc_array *to, const fc_array *to_packed, size_t bytes) {
+    const fc_precision asked = direct.precision;
+    for (fc_precision precision = FC_STRICT; precision <= FC_MEDIUM; precision++) {
+        direct.precision = precision;
+        if (precision == FC_MEDIUM) set_number(from->data, from->dtype, 0, INFINITY);
+        CHECK(run_packed(operation, g, from, w, to) == FC_OK, "status without packed weights");
+        CHECK(run_packed(operation, g, from, packed, to_packed) == FC_OK, "status with packed weights");
+        CHECK(memcmp(to->data, to_packed->data, bytes) == 0, "weights packed for another precision change bits");
+    }
+    direct.precision = asked;
+    set_number(from->data, from->dtype, 0, 1);
+}
+
+/* Packed for one image, `wider` than those it is used for, and with one thread: the same bits for several with
+ * several. */
+static void test_packed(const fc_conv2d *g, fc_dtype dtype, layout order, int64_t wider) {
     const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
     const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
     const fc_array x = image(new_array(dtype, x_size), dtype, order, g->h, g->w, g->c);
@@ -61,9 +86,11 @@ static void test_packed(const fc_conv2d *g, fc_dtype dtype, layout order) {
     for (size_t i = 0; i < w_size; i++) set_number(w.data, dtype, i, number_at(w.data, dtype, i) / 3);
     for (fc_operation operation = FC_FORWARD; operation <= FC_BACKWARD_INPUT; operation++) {
         const char *reason, *choice = fc_conv2d_choice(g, operation, dtype, &direct, &reason);
-        if (strcmp(choice, "direct") != 0) continue; /* depthwise, few filters */
+        if (strcmp(choice, "direct") != 0 && strncmp(choice, "bf16", 4) != 0) continue; /* depthwise, few filters */
         fc_conv2d one = *g;
         one.n = 1;
+        one.w += wider;
+        fc_conv2d_resolve(&one, FC_PAD_EXPLICIT);
         const size_t bytes = fc_conv2d_pack_size(&one, operation, dtype, &direct);
         if (bytes == 0 && operation == FC_BACKWARD_INPUT && (g->p == 1 || g->q == 1)) continue; /* taps alone */
         const size_t size = operation == FC_FORWARD ? y_size : x_size;
@@ -77,6 +104,7 @@ static void test_packed(const fc_conv2d *g, fc_dtype dtype, layout order) {
         CHECK(run_packed(operation, g, from, &packed, &to_packed) == FC_OK, "status with packed weights");
         CHECK(memcmp(to.data, to_packed.data, size * size_of(dtype)) == 0, "packed weights change bits");
         test_packed_for_another(g, operation, &packed);
+        test_panels_left_alone(operation, g, from, &w, &packed, &to, &to_packed, size * size_of(dtype));
         memset(block, 0, 1);
         memset(to_packed.data, 0, size * size_of(dtype)), memset(to.data, 0, size * size_of(dtype));
         CHECK(run_packed(operation, g, from, &packed, &to_packed) == FC_BAD_PACKED, "packed for nothing");
@@ -113,7 +141,9 @@ int main(int argc, char **argv) {
             fc_conv2d g;
             fc_set_num_threads(1 + i % 3);
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
-            if (random_problem(&g)) test_packed(&g, i & 1 ? FC_FLOAT64 : FC_FLOAT32, order);
+            direct.precision = FC_STRICT + i % 3;
+            if (random_problem(&g)) test_packed(&g, i & 1 ? FC_FLOAT64 : FC_FLOAT32, order, 0);
+            if (i % 20 == 0 && random_large_problem(&g)) test_packed(&g, FC_FLOAT32, order, random_between(0, 1) * 16);
         }
     }
     fc_clear_cache();

@@ -8,15 +8,16 @@ FC_INLINE void F(max_window)(const fc_pool_run *run, const int vectors, const T 
     F(v) best[F(WIDE)];
     FC_UNROLL
     for (int l = 0; l < vectors; l++) best[l] = F(load_some)(x + l * F(VL), n);
-    for (int64_t u = 0; u < run->rows; u++)
-        for (int64_t v = 0; v < run->columns; v++) {
-            const T *p = x + u * run->row_step + v * run->column_step;
-            FC_UNROLL
-            for (int l = 0; l < vectors; l++) {
-                const F(v) value = F(load_some)(p + l * F(VL), n);
-                best[l] = F(pick)(F(beats)(value, best[l]), value, best[l]);
+    for (int64_t t = 0; t < run->slices; t++)
+        for (int64_t u = 0; u < run->rows; u++)
+            for (int64_t v = 0; v < run->columns; v++) {
+                const T *p = x + t * run->slice_step + u * run->row_step + v * run->column_step;
+                FC_UNROLL
+                for (int l = 0; l < vectors; l++) {
+                    const F(v) value = F(load_some)(p + l * F(VL), n);
+                    best[l] = F(pick)(F(beats)(value, best[l]), value, best[l]);
+                }
             }
-        }
     FC_UNROLL
     for (int l = 0; l < vectors; l++) F(store_some)(y + l * F(VL), best[l], n);
 }
@@ -35,13 +36,16 @@ FC_INLINE void F(max_window_indexed)(const fc_pool_run *run, const int pixels, c
                                      int64_t index, const int64_t *offset, int n) {
     F(v) best = F(load_pixels)(pixels, x, run->x_step, n);
     F(i) place = F(iset1)(0);
-    for (int64_t u = 0; u < run->rows; u++)
-        for (int64_t v = 0; v < run->columns; v++) {
-            const F(v) value = F(load_pixels)(pixels, x + u * run->row_step + v * run->column_step, run->x_step, n);
-            const F(m) wins = F(beats)(value, best);
-            best = F(pick)(wins, value, best);
-            place = F(ipick)(wins, F(iset1)((F(lane))(u * run->index_row + v * run->index_column)), place);
-        }
+    for (int64_t t = 0; t < run->slices; t++)
+        for (int64_t u = 0; u < run->rows; u++)
+            for (int64_t v = 0; v < run->columns; v++) {
+                const T *p = x + t * run->slice_step + u * run->row_step + v * run->column_step;
+                const F(v) value = F(load_pixels)(pixels, p, run->x_step, n);
+                const F(m) wins = F(beats)(value, best);
+                const F(lane) here = (F(lane))(t * run->index_slice + u * run->index_row + v * run->index_column);
+                best = F(pick)(wins, value, best);
+                place = F(ipick)(wins, F(iset1)(here), place);
+            }
     F(store_some)(y, best, pixels * n);
     F(istore_places)(indices, place, offset, index, pixels * n);
 }
@@ -76,12 +80,13 @@ FC_INLINE int64_t F(max_together)(const fc_pool_run *run, const int pixels, int6
             continue;
         }
         F(v) best = F(load_pixels)(pixels, x + i * run->x_step, run->x_step, n);
-        for (int64_t u = 0; u < run->rows; u++)
-            for (int64_t v = 0; v < run->columns; v++) {
-                const T *p = x + i * run->x_step + u * run->row_step + v * run->column_step;
-                const F(v) value = F(load_pixels)(pixels, p, run->x_step, n);
-                best = F(pick)(F(beats)(value, best), value, best);
-            }
+        for (int64_t t = 0; t < run->slices; t++)
+            for (int64_t u = 0; u < run->rows; u++)
+                for (int64_t v = 0; v < run->columns; v++) {
+                    const T *p = x + i * run->x_step + t * run->slice_step + u * run->row_step + v * run->column_step;
+                    const F(v) value = F(load_pixels)(pixels, p, run->x_step, n);
+                    best = F(pick)(F(beats)(value, best), value, best);
+                }
         F(store_some)(y + i * n, best, pixels * n);
     }
     return i;
@@ -225,22 +230,23 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
     FC_UNROLL
     for (int k = 0; k < side * side * vectors; k++)
         sum[k / vectors / side][k / vectors % side][k % vectors] = F(zero)();
-    for (int64_t p = 0; p < run->rows; p++)
-        for (int64_t q = columns->first; q < columns->end; q++) {
-            const T *from = y + p * run->y_row + q * run->y_column;
-            const int64_t *at = indexed ? indices + p * run->indices_row + q * run->indices_column : NULL;
-            FC_UNROLL
-            for (int l = 0; l < vectors; l++) {
-                const F(v) more = F(load_some)(from + l * F(VL), n);
+    for (int64_t o = 0; o < run->slices; o++)
+        for (int64_t p = 0; p < run->rows; p++)
+            for (int64_t q = columns->first; q < columns->end; q++) {
+                const T *from = y + o * run->y_slice + p * run->y_row + q * run->y_column;
+                const ptrdiff_t offset = o * run->indices_slice + p * run->indices_row + q * run->indices_column;
                 FC_UNROLL
-                for (int k = 0; k < side * side; k++) {
-                    F(v) *to = &sum[k / side][k % side][l];
-                    const F(v) added = F(add)(*to, more);
-                    const int64_t own = place + k / side * run->index_line + k % side;
-                    *to = indexed ? F(pick)(F(same_some)(at + l * F(VL), own, n), added, *to) : added;
+                for (int l = 0; l < vectors; l++) {
+                    const F(v) more = F(load_some)(from + l * F(VL), n);
+                    FC_UNROLL
+                    for (int k = 0; k < side * side; k++) {
+                        F(v) *to = &sum[k / side][k % side][l];
+                        const F(v) added = F(add)(*to, more);
+                        const int64_t own = place + k / side * run->index_line + k % side;
+                        *to = indexed ? F(pick)(F(same_some)(indices + offset + l * F(VL), own, n), added, *to) : added;
+                    }
                 }
             }
-        }
     FC_UNROLL
     for (int k = 0; k < side * side; k++) {
         FC_UNROLL
@@ -286,11 +292,24 @@ static void F(unpool)(const fc_unpool_run *run, void *x, const void *y) {
     else F(unpool_lines)(run, 1, x, y);
 }
 
+/* span[0] and span[1] widened to the lanes of the two. */
+FC_INLINE void F(widen)(int64_t span[2], i_f64 first, i_f64 last) {
+    int64_t lanes[2][VL_f64];
+    istore_f64(lanes[0], first);
+    istore_f64(lanes[1], last);
+    for (int l = 0; l < VL_f64; l++) {
+        span[0] = FC_MIN(span[0], lanes[0][l]);
+        span[1] = FC_MAX(span[1], lanes[1][l]);
+    }
+}
+
 /* Indices are 64 bits wide whatever the numbers are. `n` of the VL_f64 lanes are there. */
-FC_INLINE void F(index_range_lanes)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
-                                    int64_t *most, int n) {
+FC_INLINE void F(index_range_lanes)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *lines,
+                                    const int with_lines, int64_t *least, int64_t *most, int n) {
     const i_f64 factor = iset1_f64(run->factor), width = iset1_f64(run->width);
+    const i_f64 height_factor = iset1_f64(run->height_factor), height = iset1_f64(run->height);
     i_f64 first = iset1_f64(span[0]), last = iset1_f64(span[1]);
+    i_f64 top = iset1_f64(with_lines ? lines[0] : 0), bottom = iset1_f64(with_lines ? lines[1] : 0);
     for (int64_t i = 0; i < run->items; i++) {
         i_f64 low = iload_f64(least + i * FC_INDEX_LANES), high = iload_f64(most + i * FC_INDEX_LANES);
         const int64_t *at = indices + i * run->step;
@@ -302,23 +321,26 @@ FC_INLINE void F(index_range_lanes)(const fc_index_run *run, const int64_t *indi
             last = imax_f64(last, index);
             low = imin_f64(low, column);
             high = imax_f64(high, column);
+            if (!with_lines) continue;
+            const i_f64 slice = ishift_f64(imul_f64(row, height_factor), run->height_shift);
+            const i_f64 line = isub_f64(row, imul_f64(slice, height));
+            top = imin_f64(top, line);
+            bottom = imax_f64(bottom, line);
         }
         istore_f64(least + i * FC_INDEX_LANES, low);
         istore_f64(most + i * FC_INDEX_LANES, high);
     }
-    int64_t lanes[2][VL_f64];
-    istore_f64(lanes[0], first);
-    istore_f64(lanes[1], last);
-    for (int l = 0; l < VL_f64; l++) {
-        span[0] = FC_MIN(span[0], lanes[0][l]);
-        span[1] = FC_MAX(span[1], lanes[1][l]);
-    }
+    F(widen)(span, first, last);
+    if (with_lines) F(widen)(lines, top, bottom);
 }
 
-static void F(index_range)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
-                           int64_t *most) {
+static void F(index_range)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *lines,
+                           int64_t *least, int64_t *most) {
     for (int64_t l = 0; l < run->lanes; l += VL_f64) {
-        if (run->lanes - l >= VL_f64) F(index_range_lanes)(run, indices + l, span, least + l, most + l, VL_f64);
-        else F(index_range_lanes)(run, indices + l, span, least + l, most + l, (int)(run->lanes - l));
+        const int n = (int)FC_MIN((int64_t)VL_f64, run->lanes - l);
+        const int64_t *at = indices + l;
+        if (lines != NULL) F(index_range_lanes)(run, at, span, lines, 1, least + l, most + l, n);
+        else if (n == VL_f64) F(index_range_lanes)(run, at, span, NULL, 0, least + l, most + l, VL_f64);
+        else F(index_range_lanes)(run, at, span, NULL, 0, least + l, most + l, n);
     }
 }

@@ -5,20 +5,19 @@ static void F(max_pool)(const fc_pool_run *run, const void *x_, void *y_) {
         for (int64_t j = 0; j < run->channels; j++) {
             const T *x = (const T *)x_ + i * run->x_step + j;
             T best = x[0];
-            int64_t u_best = 0, v_best = 0;
-            for (int64_t u = 0; u < run->rows; u++)
-                for (int64_t v = 0; v < run->columns; v++) {
-                    const T value = x[u * run->row_step + v * run->column_step];
-                    if (value > best || (value != value && best == best)) {
-                        best = value;
-                        u_best = u;
-                        v_best = v;
+            int64_t place = 0;
+            for (int64_t t = 0; t < run->slices; t++)
+                for (int64_t u = 0; u < run->rows; u++)
+                    for (int64_t v = 0; v < run->columns; v++) {
+                        const T value = x[t * run->slice_step + u * run->row_step + v * run->column_step];
+                        if (value > best || (value != value && best == best)) {
+                            best = value;
+                            place = t * run->index_slice + u * run->index_row + v * run->index_column;
+                        }
                     }
-                }
             ((T *)y_)[i * run->y_step + j] = best;
             if (run->indices != NULL)
-                run->indices[i * run->indices_step + j] =
-                    run->index + i * run->index_step + u_best * run->index_row + v_best * run->index_column;
+                run->indices[i * run->indices_step + j] = run->index + i * run->index_step + place;
         }
 }
 
@@ -48,10 +47,13 @@ static void F(avg_pool)(const fc_pool_run *run, const void *x, void *y) {
 
 static T F(unpool_pixel)(const fc_unpool_run *run, int64_t i, int64_t j, int64_t place, const T *y) {
     T sum = 0;
-    for (int64_t p = 0; p < run->rows; p++)
-        for (int64_t q = run->columns[i].first; q < run->columns[i].end; q++)
-            if (run->indices == NULL || run->indices[p * run->indices_row + q * run->indices_column + j] == place)
-                sum += y[p * run->y_row + q * run->y_column + j];
+    for (int64_t o = 0; o < run->slices; o++)
+        for (int64_t p = 0; p < run->rows; p++)
+            for (int64_t q = run->columns[i].first; q < run->columns[i].end; q++) {
+                const ptrdiff_t at = o * run->indices_slice + p * run->indices_row + q * run->indices_column + j;
+                if (run->indices == NULL || run->indices[at] == place)
+                    sum += y[o * run->y_slice + p * run->y_row + q * run->y_column + j];
+            }
     return sum;
 }
 
@@ -63,8 +65,8 @@ static void F(unpool)(const fc_unpool_run *run, void *x, const void *y) {
                     F(unpool_pixel)(run, i, j, run->index + k * run->index_line + i, y);
 }
 
-static void F(index_range)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *least,
-                           int64_t *most) {
+static void F(index_range)(const fc_index_run *run, const int64_t *indices, int64_t span[2], int64_t *lines,
+                           int64_t *least, int64_t *most) {
     for (int64_t i = 0; i < run->items; i++)
         for (int64_t d = 0; d < run->depth; d++)
             for (int64_t l = 0; l < run->lanes; l++) {
@@ -74,5 +76,9 @@ static void F(index_range)(const fc_index_run *run, const int64_t *indices, int6
                 span[1] = FC_MAX(span[1], index);
                 least[at] = FC_MIN(least[at], column);
                 most[at] = FC_MAX(most[at], column);
+                if (lines == NULL) continue;
+                const int64_t line = index / run->width % run->height;
+                lines[0] = FC_MIN(lines[0], line);
+                lines[1] = FC_MAX(lines[1], line);
             }
 }
