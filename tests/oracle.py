@@ -87,11 +87,14 @@ def from_rsck(weight, layout):
 
 
 def axis_meetings(size, outputs, kernel, stride, dilation, before):
-    """For each tap on one axis: the outputs that see the image through it, and the pixels seen."""
+    """For each tap on one axis: the outputs that see the image through it, and the pixels seen, as slices."""
     for tap in range(kernel):
         seen = [output * stride - before + tap * dilation for output in range(outputs)]
         inside = [output for output in range(outputs) if 0 <= seen[output] < size]
-        yield tap, inside, [seen[output] for output in inside]
+        if not inside:  # one slice of nothing is as good as another
+            yield tap, slice(0), slice(0)
+            continue
+        yield tap, slice(inside[0], inside[-1] + 1), slice(seen[inside[0]], seen[inside[-1]] + 1, stride)
 
 
 def meetings(x_shape, weight_shape, stride, padding, dilation, groups):
@@ -105,11 +108,9 @@ def meetings(x_shape, weight_shape, stride, padding, dilation, groups):
     columns = axis_meetings(width, q, taps_across, across, spread_across, left)
     for (r, p_at, h_at), (s, q_at, w_at) in product(list(rows), list(columns)):
         for group in range(groups):
-            c_at = range(group * channels // groups, (group + 1) * channels // groups)
-            k_at = range(group * filters // groups, (group + 1) * filters // groups)
-            in_x = np.ix_(range(images), h_at, w_at, c_at)
-            in_y = np.ix_(range(images), p_at, q_at, k_at)
-            yield in_x, (r, s, slice(None), slice(k_at.start, k_at.stop)), in_y
+            c_at = slice(group * channels // groups, (group + 1) * channels // groups)
+            k_at = slice(group * filters // groups, (group + 1) * filters // groups)
+            yield (slice(images), h_at, w_at, c_at), (r, s, slice(None), k_at), (slice(images), p_at, q_at, k_at)
 
 
 def conv2d(
@@ -247,6 +248,78 @@ def sigmoid(y):
     """1 / (1 + exp(-y)), written so that exp never overflows."""
     small = np.exp(-abs(y))
     return np.where(y >= 0, 1, small) / (1 + small)
+
+
+def normal_below(x):
+    """The share of the normal distribution below x: a series near 0 (Marsaglia, 2004), a continued fraction beyond."""
+    x = np.asarray(x, np.longdouble)
+    a = abs(x)
+    density = np.exp(-a * a / 2) / np.sqrt(2 * np.longdouble("3.14159265358979323846264338327950288"))
+    term = series = np.minimum(a, 2)
+    for n in range(1, 60):
+        term = term * np.minimum(a, 2) ** 2 / (2 * n + 1)
+        series = series + term
+    fraction = a
+    for n in range(200, 0, -1):
+        fraction = a + n / np.maximum(fraction, 1e-3)
+    far = np.where(a < 1.5, 0.5 - density * series, density / np.maximum(fraction, 1e-3))
+    return np.where(x > 0, 1 - far, far)
+
+
+def normal_density(x):
+    return np.exp(-x * x / 2) / np.sqrt(2 * np.longdouble("3.14159265358979323846264338327950288"))
+
+
+def gelu_argument(x):
+    """z in x * sigmoid(z), which is x * (1 + tanh(z / 2)) / 2, and its slope."""
+    rise = 2 * np.sqrt(2 / np.longdouble("3.14159265358979323846264338327950288"))
+    bend = np.longdouble("0.044715")
+    return rise * (x + bend * x**3), rise * (1 + 3 * bend * x * x)
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def gelu(x):
+    return x * normal_below(x)
+
+
+def gelu_tanh(x):
+    return x * sigmoid(gelu_argument(x)[0])
+
+
+# The two terms of the slope at x, of functions x * s(x): s and x times the slope of s.
+SLOPE_TERMS = {
+    "silu": lambda x: (sigmoid(x), x * sigmoid(x) * sigmoid(-x)),
+    "gelu": lambda x: (normal_below(x), x * normal_density(x)),
+    "gelu_tanh": lambda x: (
+        sigmoid(gelu_argument(x)[0]),
+        x * sigmoid(gelu_argument(x)[0]) * sigmoid(-gelu_argument(x)[0]) * gelu_argument(x)[1],
+    ),
+}
+
+
+def softmax(x, axis=-1, accumulate=np.longdouble):
+    x = x.astype(accumulate)
+    terms = np.exp(x - x.max(axis=axis, keepdims=True))
+    return terms / terms.sum(axis=axis, keepdims=True)
+
+
+def softmax_backward(grad_y, x, axis=-1):
+    """The Jacobian of softmax at x, y_i * (delta_ij - y_j), times grad_y."""
+    y = softmax(x, axis)
+    return y * (grad_y - (grad_y * y).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x, axis=-1, accumulate=np.longdouble):
+    x = x.astype(accumulate)
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def log_softmax_backward(grad_y, x, axis=-1):
+    return grad_y - softmax(x, axis) * grad_y.sum(axis=axis, keepdims=True)
 
 
 ACTIVATIONS = {
@@ -411,3 +484,89 @@ def batch_norm_backward(grad_y, x, weight, mean, variance, epsilon=1e-5, *, trai
         grad_mean = -grad_normal.sum(axis=axes) / std
         grad_x = grad_x + grad_variance * 2 * deviation / count + grad_mean / count
     return channels_back(grad_x, layout), grad_weight, grad_bias
+
+
+def sample_statistics(x, axes):
+    """Mean and biased variance over ``axes``, which stay as ones."""
+    mean = x.mean(axis=axes, keepdims=True)
+    return mean, ((x - mean) ** 2).mean(axis=axes, keepdims=True)
+
+
+def grouped(x, groups):
+    """(N, pixels, groups, channels of a group) from (N, ..., C)."""
+    return x.reshape(len(x), -1, groups, x.shape[-1] // groups)
+
+
+def group_norm(x, groups, weight, bias, epsilon=1e-5, layout="NHWC"):
+    x = channels_last(x, layout).astype(np.float64)
+    apart = grouped(x, groups)
+    mean, variance = sample_statistics(apart, (1, 3))
+    normal = ((apart - mean) / np.sqrt(variance + epsilon)).reshape(x.shape)
+    return channels_back(normal * weight + bias, layout)
+
+
+def group_norm_backward(grad_y, x, groups, weight, epsilon=1e-5, layout="NHWC"):
+    grad_y, x = (channels_last(a, layout).astype(np.float64) for a in (grad_y, x))
+    normal = group_norm(x, groups, 1.0, 0.0, epsilon)
+    grad_x = through_statistics(grouped(grad_y * weight, groups), grouped(x, groups), (1, 3), epsilon)
+    axes = tuple(range(x.ndim - 1))
+    return channels_back(grad_x.reshape(x.shape), layout), (grad_y * normal).sum(axis=axes), grad_y.sum(axis=axes)
+
+
+def through_statistics(grad_normal, x, axes, epsilon):
+    """The chain rule: (x - mean) / std depends on x directly, and through mean and variance over ``axes``."""
+    mean, variance = sample_statistics(x, axes)
+    deviation, std, count = x - mean, np.sqrt(variance + epsilon), np.prod([x.shape[axis] for axis in axes])
+    grad_variance = (grad_normal * deviation).sum(axis=axes, keepdims=True) * -0.5 / std**3
+    grad_mean = -grad_normal.sum(axis=axes, keepdims=True) / std
+    return grad_normal / std + grad_variance * 2 * deviation / count + grad_mean / count
+
+
+def layer_axes(x, axes, layout):
+    """The axes that are normalised over, and the shape in which a parameter is multiplied with x."""
+    if axes == "sample":
+        return tuple(range(1, x.ndim)), x.shape[1:]
+    channel = 1 if layout == "NCHW" else x.ndim - 1
+    return (channel,), [x.shape[axis] if axis == channel else 1 for axis in range(1, x.ndim)]
+
+
+def layer_norm(x, weight, bias, axes="channels", epsilon=1e-5, layout="NHWC"):
+    over, shape = layer_axes(x, axes, layout)
+    mean, variance = sample_statistics(x.astype(np.float64), over)
+    return normalized(x, mean, variance, weight.reshape(shape), bias.reshape(shape), epsilon)
+
+
+def layer_norm_backward(grad_y, x, weight, axes="channels", epsilon=1e-5, layout="NHWC"):
+    grad_y, x = grad_y.astype(np.float64), x.astype(np.float64)
+    over, shape = layer_axes(x, axes, layout)
+    mean, variance = sample_statistics(x, over)
+    normal = (x - mean) / np.sqrt(variance + epsilon)
+    others = tuple(axis for axis in range(x.ndim) if axis == 0 or axis not in over)
+    sums = ((grad_y * normal).sum(axis=others), grad_y.sum(axis=others))
+    return through_statistics(grad_y * weight.reshape(shape), x, over, epsilon), *sums
+
+
+def response_windows(channels, size):
+    """For each channel the slice of those that its divisor sums."""
+    return [slice(max(0, c - size // 2), c + (size - 1) // 2 + 1) for c in range(channels)]
+
+
+def response_divisor(x, size, alpha, k):
+    windows = response_windows(x.shape[-1], size)
+    return np.stack([k + alpha / size * (x[..., near] ** 2).sum(axis=-1) for near in windows], axis=-1)
+
+
+def local_response_norm(x, size, alpha, beta, k, layout="NHWC"):
+    x = channels_last(x, layout).astype(np.float64)
+    return channels_back(x / response_divisor(x, size, alpha, k) ** beta, layout)
+
+
+def local_response_norm_backward(grad_y, x, size, alpha, beta, k, layout="NHWC"):
+    """Each y hands its gradient on to the x above the divisor and to every x in it."""
+    grad_y, x = (channels_last(a, layout).astype(np.float64) for a in (grad_y, x))
+    divisor = response_divisor(x, size, alpha, k)
+    grad_x = grad_y / divisor**beta
+    grad_divisor = grad_y * x * -beta * divisor ** (-beta - 1)
+    for c, near in enumerate(response_windows(x.shape[-1], size)):
+        grad_x[..., near] += grad_divisor[..., c : c + 1] * alpha / size * 2 * x[..., near]
+    return channels_back(grad_x, layout)

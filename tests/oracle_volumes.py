@@ -52,11 +52,11 @@ def meetings(x_shape, weight_shape, meet, groups):
     channels, filters = x_shape[-1], weight_shape[-1]
     for taps in product(*meet):
         for group in range(groups):
-            c_at = range(group * channels // groups, (group + 1) * channels // groups)
-            k_at = range(group * filters // groups, (group + 1) * filters // groups)
-            in_x = np.ix_(range(x_shape[0]), *(seen for _, _, seen in taps), c_at)
-            in_y = np.ix_(range(x_shape[0]), *(inside for _, inside, _ in taps), k_at)
-            yield in_x, (*(tap for tap, _, _ in taps), slice(None), slice(k_at.start, k_at.stop)), in_y
+            c_at = slice(group * channels // groups, (group + 1) * channels // groups)
+            k_at = slice(group * filters // groups, (group + 1) * filters // groups)
+            in_x = (slice(x_shape[0]), *(seen for _, _, seen in taps), c_at)
+            in_y = (slice(x_shape[0]), *(inside for _, inside, _ in taps), k_at)
+            yield in_x, (*(tap for tap, _, _ in taps), slice(None), k_at), in_y
 
 
 def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, layout="NDHWC", activation=None):

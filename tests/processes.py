@@ -14,6 +14,8 @@ import os, signal, sys, threading, time
 import numpy as np
 import fastconv as fc
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+
 x = np.random.default_rng(0).standard_normal((4, 40, 40, 32)).astype(np.float32)
 weight = np.random.default_rng(1).standard_normal((3, 3, 32, 64)).astype(np.float32)
 

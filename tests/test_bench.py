@@ -15,7 +15,7 @@ from fastconv.bench import compare, machine, networks, options, rivals, sweep, t
 from fastconv.bench import contest as contests
 from fastconv.bench.cases import Form
 from fastconv.bench.contest import Contest, Setting, WrongResult
-from fastconv.bench.layers import Conv, Conv3d, Linear, Pool, Sequence, Transposed
+from fastconv.bench.layers import Conv, Conv3d, Linear, Norm, Pool, Sequence, Transposed
 from fastconv.bench.operations import OPERATIONS
 from fastconv.bench.results import SCHEMA, Result, Results, load, load_all
 from fastconv.bench.rivals import NOT_ASKED, RIVALS, Rival, Run
@@ -32,6 +32,7 @@ LAYERS["transposed"] = [
     Transposed("net", "up", 8, 7, 20, 24, 3, 3, stride=2, padding=1),
     Transposed("net", "grouped", 8, 8, 24, 48, 2, 2, stride=2, groups=12),
 ]
+LAYERS["norm"] = LAYERS["response"] = [Norm("net", "norm", 6, 7, 24, 8)]
 LAYERS["sequence"] = [Sequence("net", "words", 30, 20, 24, 4, 2, 1)]
 CASES = [(op, layer) for op, operation in OPERATIONS.items() for layer in LAYERS[operation.kind]]
 

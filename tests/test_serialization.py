@@ -107,7 +107,18 @@ EVERY_LAYER = {
         layers.AdaptiveMaxPooling2D(4),
         layers.GlobalMaxPooling2D(),
     ],
-    "normalized": [layers.BatchNormalization(0.2, 0.01, "relu")],
+    "normalized": [
+        layers.BatchNormalization(0.2, 0.01, "relu"),
+        layers.LayerNormalization(),
+        layers.LayerNormalization("sample", 0.01),
+        layers.GroupNormalization(3, 0.02),
+        layers.LocalResponseNormalization(4, 0.1, 0.6, 2.0),
+        layers.LocalResponseNormalization.alexnet(),
+    ],
+    "activations": [
+        *(layers.LeakyReLU(0.3), layers.Sigmoid(), layers.SiLU(), layers.GELU("tanh"), layers.Tanh()),
+        *(layers.Conv2D(3, 1, activation="gelu"), layers.LogSoftmax(2), layers.Softmax(axis=-2)),
+    ],
     "integers": [layers.Embedding(9, 4), layers.Flatten()],
 }
 VOLUME = (4, 5, 6, 2)

@@ -3,6 +3,7 @@
 large for a part end, and whose bits they have. Without such a unit there is nothing to see; the C tests run the judges
 of its kernels everywhere."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -74,20 +75,28 @@ def adversarial(data, kind, rng):
             array *= 1 + np.float32(2**-11) * rng.standard_normal(array.shape, np.float32)
 
 
-@pytest.mark.parametrize("kind", ["normal", "positive", "magnitudes", "cancelling"])
-@pytest.mark.parametrize("precision, promised", [("strict", 4e-7), ("high", 5e-6), ("medium", 3e-3)])
-@pytest.mark.parametrize("text", SHAPES)
-def test_errors(text, precision, promised, kind):
-    """Relative to the result; where sums cancel, to the sums of magnitudes, and componentwise everywhere."""
+@functools.lru_cache(maxsize=1)  # for all precisions in turn
+def adversarial_problem(text, kind):
+    """Arrays, geometry, and of each operation the truth and the sums of the magnitudes of its terms."""
     problem = problems.parse(text)
     data, how = problems.random_conv_data(problem, np.float32), problem.geometry
     adversarial(data, kind, np.random.default_rng(3))
     sizes = problems.ConvData(abs(data.x), abs(data.weight), data.bias, abs(data.grad_y))
+    truths = {operation: [truth_of(operation, each, how) for each in (data, sizes)] for operation in OPERATIONS}
+    return data, how, truths
+
+
+@pytest.mark.parametrize("precision, promised", [("strict", 4e-7), ("high", 5e-6), ("medium", 3e-3)])
+@pytest.mark.parametrize("kind", ["normal", "positive", "magnitudes", "cancelling"])
+@pytest.mark.parametrize("text", SHAPES)
+def test_errors(text, kind, precision, promised):
+    """Relative to the result; where sums cancel, to the sums of magnitudes, and componentwise everywhere."""
+    data, how, truths = adversarial_problem(text, kind)
     for operation in OPERATIONS:
         if algorithm_of(operation, data, how, precision=precision) != PARTS[precision]:
             continue
         ours = compute(operation, data, how, precision=precision)
-        truth, terms = truth_of(operation, data, how), truth_of(operation, sizes, how)
+        truth, terms = truths[operation]
         scale = np.linalg.norm(terms if kind == "cancelling" else truth)
         assert np.linalg.norm(ours - truth) <= promised * scale
         of_terms = {"strict": 32 * 2**-24, "high": 2**-15, "medium": 7.9e-3}[precision]

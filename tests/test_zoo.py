@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from fastconv import models
+from fastconv import models, optimizers
 
 COUNTS = {"lenet5": 61_706, "alexnet": 61_100_840, "vgg16": 138_357_544, "resnet18": 11_689_512, "resnet50": 25_557_032}
 
@@ -15,6 +15,22 @@ def test_published_numbers_of_parameters(name, layout):
     model = getattr(models, name)(layout=layout)
     assert model.count_params() == COUNTS[name]
     assert model.output_shape == ((10,) if name == "lenet5" else (1000,))
+
+
+def test_alexnet_of_2012(layout):
+    """The published number of parameters, counted from the shapes; the constants of the paper."""
+    model = models.alexnet(layout=layout, year=2012)
+    assert model.count_params() == 60_965_224
+    kinds = [type(layer).__name__ for layer in model.layers[:9]]
+    response = ["Conv2D", "LocalResponseNormalization", "MaxPooling2D"]
+    assert kinds == [*response, *response, "Conv2D", "Conv2D", "Conv2D"]
+    assert [layer.groups for layer in model.layers[:9] if hasattr(layer, "groups")] == [1, 2, 1, 2, 2]
+    norm = model.layers[1]  # alpha is divided by the size
+    assert (norm.size, norm.alpha / norm.size, norm.beta, norm.k) == (5, pytest.approx(1e-4), 0.75, 2)
+    channels = [shape[2 if layout == "NHWC" else 0] for shape in shapes_of(model)[:10]]
+    assert channels == [96, 96, 96, 256, 256, 256, 384, 384, 256, 256]
+    with pytest.raises(ValueError, match="year"):
+        models.alexnet(year=2013)
 
 
 def shapes_of(model):
@@ -55,6 +71,15 @@ SMALL = {
     "resnet18": {"input_shape": (32, 32, 3), "classes": 5},
     "resnet50": {"input_shape": (64, 32, 1), "classes": 5},
 }
+
+
+def test_alexnet_of_2012_learns():
+    """A small image, no dropout: a step follows the gradient through both normalisations."""
+    model = models.alexnet((63, 63, 3), 3, year=2012, dropout=0.0, seed=0)
+    model.compile(optimizers.SGD(0.001), "cross_entropy")
+    x, y = np.random.default_rng(0).normal(size=(3, 63, 63, 3)), np.arange(3)
+    steps = [model.train_step(x, y) for _ in range(4)]
+    assert steps[-1] < steps[0]
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet18"])

@@ -92,6 +92,51 @@ cdef cnp.ndarray result_like(object out, cnp.ndarray x, int number):
     return to_result(out, cnp.PyArray_NDIM(x), sizes, number)
 
 
+cdef class NormArrays:
+    """The arrays of a call as C walks them: x, grad_y or None, and the result or None."""
+    cdef cnp.ndarray x, grad_y, target, written
+    cdef fc_array x_view, grad_y_view, to_view
+    cdef bint channels_first
+    cdef int64_t n, pixels
+    cdef object out
+
+    cdef int read(self, object x, object grad_y, bint channels_first, int number) except -1:
+        cdef int64_t pixels
+        self.channels_first = channels_first
+        self.x = to_pixels(x, "x", channels_first, number, &self.pixels, &self.x_view)
+        if grad_y is not None:
+            self.grad_y = to_pixels(grad_y, "grad_y", channels_first, number, &pixels, &self.grad_y_view)
+        self.n = cnp.PyArray_DIM(self.x, 0)
+        return 0
+
+    cdef int set_target(self, object out, int number) except -1:
+        """The result is wanted, of the shape of x and in the order of what it is computed from."""
+        cdef int64_t pixels
+        self.out = out
+        self.target = result_like(out, self.x if self.grad_y is None else self.grad_y, number)
+        self.written = walkable(self.target)
+        if not view_pixels(self.written, self.channels_first, &pixels, &self.to_view):
+            self.written = np.empty_like(self.written, order="C", subok=False)
+            view_pixels(self.written, self.channels_first, &pixels, &self.to_view)
+        return 0
+
+    cdef int reorder(self) except -1:
+        """C order all over, where the arrays' orders differ."""
+        cdef int64_t pixels
+        self.x = np.array(self.x, order="C")
+        view_pixels(self.x, self.channels_first, &pixels, &self.x_view)
+        if self.grad_y is not None:
+            self.grad_y = np.array(self.grad_y, order="C")
+            view_pixels(self.grad_y, self.channels_first, &pixels, &self.grad_y_view)
+        if self.written is not None:
+            self.written = np.empty_like(self.written, order="C", subok=False)
+            view_pixels(self.written, self.channels_first, &pixels, &self.to_view)
+        return 0
+
+    cdef object result(self):
+        return None if self.target is None else deliver(self.out, self.target, self.written)
+
+
 cdef int set_activation(fc_batch_norm *g, object activation) except -1:
     g.activation = <fc_activation>to_activation(activation)
     if g.activation == FC_TANH or g.activation == FC_SIGMOID:
@@ -110,6 +155,19 @@ cdef fc_status run_batch_norm(const fc_batch_norm *g, bint training, const fc_ar
     return fc_batch_norm_apply(g, x, weight, bias, mean, inverse_std, y)
 
 
+cdef int check_norm_gradient(object grad_y, object x) except -1:
+    if not isinstance(grad_y, ndarray):
+        raise errors.not_an_array("grad_y", grad_y)
+    if grad_y.shape != x.shape:
+        raise errors.wrong_grad_y(grad_y.shape, x.shape)
+    return 0
+
+
+cdef tuple parameter_gradients(NormArrays a, cnp.ndarray grad_weight, cnp.ndarray grad_bias, int number):
+    dtype = cnp.PyArray_DescrFromType(number)
+    return a.result(), grad_weight.astype(dtype, copy=False), grad_bias.astype(dtype, copy=False)
+
+
 cdef object statistics_vector(int64_t channels):
     return np.empty(channels, np.float64)
 
@@ -118,7 +176,6 @@ def batch_norm(object x, object weight=None, object bias=None, object running_me
                object training=False, object momentum=0.1, object epsilon=1e-5, object layout="NHWC",
                object activation=None, object out=None):
     cdef fc_batch_norm g
-    cdef fc_array x_view, y_view
     cdef channel_vectors v
     cdef fc_status status
     cdef bint channels_first = to_channels_first(layout), train = to_bool(training, "training")
@@ -137,14 +194,15 @@ def batch_norm(object x, object weight=None, object bias=None, object running_me
         raise errors.no_running_statistics()
     to_array(x, "x", True)  # its type, before others are computed with
     cdef int number = wider(wider(result_type(x, x), weight_array), bias_array)
-    cdef cnp.ndarray x_array = to_pixels(x, "x", channels_first, number, &g.pixels, &x_view)
-    g.n = cnp.PyArray_DIM(x_array, 0)
+    cdef NormArrays a = NormArrays()
+    a.read(x, None, channels_first, number)
+    g.n, g.pixels = a.n, a.pixels
     if train and g.n * g.pixels == 1:
         raise errors.one_value_per_channel(x.shape)
-    cdef cnp.ndarray target = result_like(out, x_array, number)
+    a.set_target(out, number)
     if out is not None:
-        refuse_overlaps(target, x, "x", weight, "weight", bias, "bias")
-        refuse_overlaps(target, x, "x", running_mean, "running_mean", running_var, "running_var")
+        refuse_overlaps(a.target, x, "x", weight, "weight", bias, "bias")
+        refuse_overlaps(a.target, x, "x", running_mean, "running_mean", running_var, "running_var")
     cdef cnp.ndarray mean = statistics_vector(g.c), inverse_std = statistics_vector(g.c)
     if not train:
         mean[...] = mean_array
@@ -152,24 +210,17 @@ def batch_norm(object x, object weight=None, object bias=None, object running_me
     elif g.n == 0:
         mean[...] = 0
         inverse_std[...] = 1
-        return (deliver(out, target, target), mean, inverse_std)
+        return (a.result(), mean, inverse_std)
     cdef double *mean_data = <double *>cnp.PyArray_DATA(mean)
     cdef double *inverse_data = <double *>cnp.PyArray_DATA(inverse_std)
-    cdef int64_t pixels
-    cdef cnp.ndarray y = walkable(target)
-    if not view_pixels(y, channels_first, &pixels, &y_view):
-        y = np.empty_like(y, order="C", subok=False)
-        view_pixels(y, channels_first, &pixels, &y_view)
     with nogil:
-        status = run_batch_norm(&g, train, &x_view, &v, share, &y_view, mean_data, inverse_data)
+        status = run_batch_norm(&g, train, &a.x_view, &v, share, &a.to_view, mean_data, inverse_data)
     if status == FC_BAD_ORDER:
-        x_array, y = np.array(x_array, order="C"), np.empty_like(y, order="C", subok=False)
-        view_pixels(x_array, channels_first, &pixels, &x_view)
-        view_pixels(y, channels_first, &pixels, &y_view)
+        a.reorder()
         with nogil:
-            status = run_batch_norm(&g, train, &x_view, &v, share, &y_view, mean_data, inverse_data)
+            status = run_batch_norm(&g, train, &a.x_view, &v, share, &a.to_view, mean_data, inverse_data)
     check(status)
-    result = deliver(out, target, y)
+    result = a.result()
     return (result, mean, inverse_std) if train else result
 
 
@@ -177,20 +228,16 @@ def batch_norm_backward(object grad_y, object x, object weight, object bias, obj
                         object training=True, object layout="NHWC", object activation=None, object input_gradient=True,
                         object out=None):
     cdef fc_batch_norm g
-    cdef fc_array x_view, grad_y_view, grad_x_view, mean_view, inverse_view
+    cdef fc_array mean_view, inverse_view
     cdef channel_vectors v
     cdef fc_status status
-    cdef int64_t pixels
     cdef bint channels_first = to_channels_first(layout), train = to_bool(training, "training")
     cdef bint wanted = to_bool(input_gradient, "input_gradient")
     memset(&v, 0, sizeof(v))
     g.c = channels_of(x, "x", channels_first)
     g.epsilon = 0
     set_activation(&g, activation)
-    if not isinstance(grad_y, ndarray):
-        raise errors.not_an_array("grad_y", grad_y)
-    if grad_y.shape != x.shape:
-        raise errors.wrong_grad_y(grad_y.shape, x.shape)
+    check_norm_gradient(grad_y, x)
     cdef cnp.ndarray weight_array = to_channel_vector(weight, "weight", g.c, &v.weight)
     cdef cnp.ndarray bias_array = to_channel_vector(bias, "bias", g.c, &v.bias)
     for name, statistic in (("mean", mean), ("inverse_std", inverse_std)):
@@ -202,41 +249,29 @@ def batch_norm_backward(object grad_y, object x, object weight, object bias, obj
     to_array(x, "x", True)
     to_array(grad_y, "grad_y", False)
     cdef int number = wider(wider(wider(result_type(x, x), weight_array), bias_array), grad_y)
-    cdef cnp.ndarray x_array = to_pixels(x, "x", channels_first, number, &g.pixels, &x_view)
-    cdef cnp.ndarray grad_y_array = to_pixels(grad_y, "grad_y", channels_first, number, &pixels, &grad_y_view)
-    g.n = cnp.PyArray_DIM(x_array, 0)
-    cdef cnp.ndarray target = None, grad_x = None
+    cdef NormArrays a = NormArrays()
+    a.read(x, grad_y, channels_first, number)
+    g.n, g.pixels = a.n, a.pixels
     if wanted:
-        target = result_like(out, grad_y_array, number)
+        a.set_target(out, number)
         if out is not None:
-            refuse_overlaps(target, grad_y, "grad_y", x, "x", weight, "weight")
-            refuse_overlaps(target, mean, "mean", inverse_std, "inverse_std", bias, "bias")
-        grad_x = walkable(target)
-        if not view_pixels(grad_x, channels_first, &pixels, &grad_x_view):
-            grad_x = np.empty_like(grad_x, order="C", subok=False)
-            view_pixels(grad_x, channels_first, &pixels, &grad_x_view)
+            refuse_overlaps(a.target, grad_y, "grad_y", x, "x", weight, "weight")
+            refuse_overlaps(a.target, mean, "mean", inverse_std, "inverse_std", bias, "bias")
     cdef cnp.ndarray grad_weight = statistics_vector(g.c), grad_bias = statistics_vector(g.c)
     cdef const fc_array *weight_data = NULL if weight is None else &v.weight
     cdef const fc_array *bias_data = NULL if bias is None else &v.bias
-    cdef const fc_array *grad_x_data = &grad_x_view if wanted else NULL
+    cdef const fc_array *to_data = &a.to_view if wanted else NULL
     cdef const double *mean_data = <const double *>cnp.PyArray_DATA(means)
     cdef const double *inverse_data = <const double *>cnp.PyArray_DATA(inverses)
     cdef double *grad_weight_data = <double *>cnp.PyArray_DATA(grad_weight)
     cdef double *grad_bias_data = <double *>cnp.PyArray_DATA(grad_bias)
     with nogil:
-        status = fc_batch_norm_backward(&g, train, &grad_y_view, &x_view, weight_data, bias_data, mean_data,
-                                        inverse_data, grad_x_data, grad_weight_data, grad_bias_data)
+        status = fc_batch_norm_backward(&g, train, &a.grad_y_view, &a.x_view, weight_data, bias_data, mean_data,
+                                        inverse_data, to_data, grad_weight_data, grad_bias_data)
     if status == FC_BAD_ORDER:
-        x_array, grad_y_array = np.array(x_array, order="C"), np.array(grad_y_array, order="C")
-        view_pixels(x_array, channels_first, &pixels, &x_view)
-        view_pixels(grad_y_array, channels_first, &pixels, &grad_y_view)
-        if wanted:
-            grad_x = np.empty_like(grad_x, order="C", subok=False)
-            view_pixels(grad_x, channels_first, &pixels, &grad_x_view)
+        a.reorder()
         with nogil:
-            status = fc_batch_norm_backward(&g, train, &grad_y_view, &x_view, weight_data, bias_data, mean_data,
-                                            inverse_data, grad_x_data, grad_weight_data, grad_bias_data)
+            status = fc_batch_norm_backward(&g, train, &a.grad_y_view, &a.x_view, weight_data, bias_data, mean_data,
+                                            inverse_data, to_data, grad_weight_data, grad_bias_data)
     check(status)
-    dtype = cnp.PyArray_DescrFromType(number)
-    return (deliver(out, target, grad_x) if wanted else None, grad_weight.astype(dtype, copy=False),
-            grad_bias.astype(dtype, copy=False))
+    return parameter_gradients(a, grad_weight, grad_bias, number)

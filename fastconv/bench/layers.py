@@ -212,6 +212,28 @@ class Pool(Layer):
 
 
 @dataclass(frozen=True)
+class Norm(Layer):
+    """Normalisation of an h x w x c image, where it is cut into groups of channels of so many."""
+
+    network: str
+    name: str
+    h: int
+    w: int
+    c: int
+    groups: int = 32
+
+    @property
+    def kernel(self):
+        return ""
+
+    def x_shape(self, n):
+        return (n, self.h, self.w, self.c)
+
+    def __str__(self):
+        return f"{self.h}x{self.w}x{self.c}"
+
+
+@dataclass(frozen=True)
 class Linear(Layer):
     """A fully connected layer from c numbers to k."""
 

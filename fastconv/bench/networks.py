@@ -7,7 +7,7 @@ distinct shape of a network appears once, however often the network repeats it.
 
 from fnmatch import fnmatch
 
-from fastconv.bench.layers import Conv, Conv3d, Linear, Pool, Sequence, Transposed
+from fastconv.bench.layers import Conv, Conv3d, Linear, Norm, Pool, Sequence, Transposed
 
 NETWORKS = {
     "resnet50": "ResNet-50 v1.5, with the stride on the 3x3 convolutions (He et al. 2015)",
@@ -255,6 +255,22 @@ POOLS = [
     Pool("mobilenet", "global", 7, 7, 1024, 7, 7),
 ]
 
+# ResNet-18 has the five of 64 to 512 channels
+NORMS = [
+    Norm("resnet50", "norm1", 112, 112, 64),
+    Norm("resnet50", "norm2", 56, 56, 64),
+    Norm("resnet50", "norm2.expand", 56, 56, 256),
+    Norm("resnet50", "norm3", 28, 28, 128),
+    Norm("resnet50", "norm3.expand", 28, 28, 512),
+    Norm("resnet50", "norm4", 14, 14, 256),
+    Norm("resnet50", "norm4.expand", 14, 14, 1024),
+    Norm("resnet50", "norm5", 7, 7, 512),
+    Norm("resnet50", "norm5.expand", 7, 7, 2048),
+]
+
+# of the network of 2012, whose layers have other sizes than those above
+RESPONSES = [Norm("alexnet", "response1", 55, 55, 96), Norm("alexnet", "response2", 27, 27, 256)]
+
 LINEARS = [
     Linear("resnet50", "fc", 2048, 1000),
     Linear("vgg16", "fc6", 25088, 4096),
@@ -276,6 +292,8 @@ TABLES = {
     "transposed": TRANSPOSED,
     "sequence": SEQUENCES,
     "pool": POOLS,
+    "norm": NORMS,
+    "response": RESPONSES,
     "linear": LINEARS,
 }
 

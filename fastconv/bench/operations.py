@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 import fastconv as fc
-from fastconv.bench import truth, volumes
+from fastconv.bench import norms, truth, volumes
 from fastconv.bench.cases import Case, conv_case, count
 
 INDEX_BYTES = np.dtype(np.int64).itemsize
@@ -296,6 +296,25 @@ OPERATIONS = {
     "max_pool2d_backward": Operation(max_pool2d_backward, "pool", "max pooling, gradient"),
     "avg_pool2d": Operation(avg_pool2d, "pool", "average pooling, forward"),
     "avg_pool2d_backward": Operation(avg_pool2d_backward, "pool", "average pooling, gradient"),
+    "batch_norm": Operation(
+        partial(norms.batch_norm, training=False), "norm", "batch normalisation, running statistics"
+    ),
+    "batch_norm_training": Operation(partial(norms.batch_norm, training=True), "norm", "batch normalisation, training"),
+    "batch_norm_backward": Operation(norms.batch_norm_backward, "norm", "batch normalisation, all gradients"),
+    "group_norm": Operation(partial(norms.sample_norm, kind="group_norm"), "norm", "group normalisation"),
+    "group_norm_backward": Operation(
+        partial(norms.sample_norm_backward, kind="group_norm"), "norm", "group normalisation, all gradients"
+    ),
+    "layer_norm": Operation(partial(norms.sample_norm, kind="layer_norm"), "norm", "layer normalisation over channels"),
+    "layer_norm_backward": Operation(
+        partial(norms.sample_norm_backward, kind="layer_norm"),
+        "norm",
+        "layer normalisation over channels, all gradients",
+    ),
+    "local_response_norm": Operation(norms.local_response_norm, "response", "local response normalisation"),
+    "local_response_norm_backward": Operation(
+        norms.local_response_norm_backward, "response", "local response normalisation, gradient"
+    ),
     "linear": Operation(linear, "linear", "dense layer, forward"),
     "linear_backward_input": Operation(linear_backward_input, "linear", "dense layer, gradient of the input"),
     "linear_backward_weight": Operation(linear_backward_weight, "linear", "dense layer, gradient of the weights"),

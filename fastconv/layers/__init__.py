@@ -1,13 +1,29 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Layers with Keras's names. Their contract is in ``base.py``."""
 
-from fastconv.layers.activation import Activation, Dropout, ReLU, Softmax
+from fastconv.layers.activation import (
+    GELU,
+    Activation,
+    Dropout,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
 from fastconv.layers.base import Layer
 from fastconv.layers.containers import Concatenate, Residual
 from fastconv.layers.conv import Conv1D, Conv2D, Conv3D, DepthwiseConv2D
 from fastconv.layers.dense import Dense
 from fastconv.layers.embedding import Embedding
-from fastconv.layers.normalization import BatchNormalization
+from fastconv.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+)
 from fastconv.layers.pool import (
     AveragePooling1D,
     AveragePooling2D,
@@ -51,12 +67,18 @@ BUILT_IN = (
     Dropout,
     Embedding,
     Flatten,
+    GELU,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     GlobalAveragePooling3D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
+    GroupNormalization,
+    LayerNormalization,
+    LocalResponseNormalization,
+    LeakyReLU,
+    LogSoftmax,
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
@@ -65,7 +87,10 @@ BUILT_IN = (
     Reshape,
     Residual,
     SeparableConv2D,
+    SiLU,
+    Sigmoid,
     Softmax,
+    Tanh,
     UpSampling2D,
     ZeroPadding2D,
 )

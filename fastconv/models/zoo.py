@@ -49,24 +49,15 @@ def lenet5(
     )
 
 
-def alexnet(input_shape=None, classes=1000, *, dropout=0.5, layout="NHWC", seed=None, dtype=np.float32):
-    """AlexNet for 224 x 224 colour images, in the single-tower form of Krizhevsky (2014), which is that of torchvision:
-    61,100,840 parameters.
+def alexnet(input_shape=None, classes=1000, *, year=2014, dropout=0.5, layout="NHWC", seed=None, dtype=np.float32):
+    """AlexNet for 224 x 224 colour images.
 
-    The network of the paper of 2012 (Krizhevsky, Sutskever and Hinton) has 96, 256, 384, 384 and 256 filters instead of
-    64, 192, 384, 256 and 256, the second, fourth and fifth convolution in two groups, and local response normalisation
-    behind the first two: 60,965,224 parameters.
+    ``year=2014``: in the single-tower form of Krizhevsky (2014), which is that of torchvision: 61,100,840 parameters.
+    ``year=2012``: the network of the paper (Krizhevsky, Sutskever and Hinton), with the second, fourth and fifth
+    convolution in two groups, which were two GPUs, and local response normalisation behind the first two: 60,965,224
+    parameters.
     """
-    conv = [
-        layers.Conv2D(64, 11, 4, 2, "relu"),
-        layers.MaxPooling2D(3, 2),
-        layers.Conv2D(192, 5, 1, 2, "relu"),
-        layers.MaxPooling2D(3, 2),
-        layers.Conv2D(384, 3, 1, 1, "relu"),
-        layers.Conv2D(256, 3, 1, 1, "relu"),
-        layers.Conv2D(256, 3, 1, 1, "relu"),
-        layers.MaxPooling2D(3, 2),
-    ]
+    conv, image = _alexnet_conv(year), _image(input_shape, 224, 3, layout)
     dense = [
         layers.Dropout(dropout),
         layers.Dense(4096, "relu"),
@@ -74,8 +65,30 @@ def alexnet(input_shape=None, classes=1000, *, dropout=0.5, layout="NHWC", seed=
         layers.Dense(4096, "relu"),
         layers.Dense(classes),
     ]
-    stack, image = [*conv, layers.Flatten(), *dense], _image(input_shape, 224, 3, layout)
-    return Sequential(stack, input_shape=image, layout=layout, seed=seed, dtype=dtype)
+    return Sequential([*conv, layers.Flatten(), *dense], input_shape=image, layout=layout, seed=seed, dtype=dtype)
+
+
+def _alexnet_conv(year):
+    if isinstance(year, bool) or year not in (2012, 2014):
+        raise ValueError(f"year must be 2012 or 2014, got {year!r}")
+    first = year == 2012
+    filters = (96, 256, 384, 384, 256) if first else (64, 192, 384, 256, 256)
+    groups = 2 if first else 1
+
+    def pool(normalized):
+        response = [layers.LocalResponseNormalization.alexnet()] if first and normalized else []
+        return [*response, layers.MaxPooling2D(3, 2)]
+
+    return [
+        layers.Conv2D(filters[0], 11, 4, 2, "relu"),
+        *pool(True),
+        layers.Conv2D(filters[1], 5, 1, 2, "relu", groups=groups),
+        *pool(True),
+        layers.Conv2D(filters[2], 3, 1, 1, "relu"),
+        layers.Conv2D(filters[3], 3, 1, 1, "relu", groups=groups),
+        layers.Conv2D(filters[4], 3, 1, 1, "relu", groups=groups),
+        *pool(False),
+    ]
 
 
 def vgg16(input_shape=None, classes=1000, *, dropout=0.5, layout="NHWC", seed=None, dtype=np.float32):

@@ -10,4 +10,9 @@
 #include "winograd/winograd_body.h"
 #include "elementwise/elementwise_body.h"
 #include "norm/norm_body.h"
+#include "response/response_body.h"
+#include "activation/coefficients.h"
+#include "activation/functions_body.h"
+#include "activation/activation_body.h"
+#include "softmax/softmax_body.h"
 #undef F

@@ -357,9 +357,9 @@ static void finish_results(const task *t) {
               (t->group * d->y_group + fc_image_at(&d->y, t->n) + t->p * stride[1] + t->q * stride[2]) * size;
     for (int64_t i = 0; i < lines; i++, y += stride[1] * size) {
         char *results = t->output + i * pitch * size;
-        if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+        if (fc_is_left(d->activation))
             for (int64_t k = 0; k < d->k; k++)
-                fc_activate_row(d->activation, pl->dtype, pixels, results + k * pl->lanes * size, 1);
+                fc_activate_row(pl->kernels, d->activation, pixels, results + k * pl->lanes * size, 1);
         pl->kernels->copy(pixels, d->k, results, 1, pl->lanes, y, stride[2], stride[3]);
     }
 }
@@ -471,8 +471,9 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
-/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4 with
- * stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14 x1.6. */
+/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4
+ * with stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14
+ * x1.6. */
 enum { LEAST_STRIDED_TAPS = 2 };
 
 /* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters

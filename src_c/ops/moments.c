@@ -68,6 +68,20 @@ static fc_norm_factors factors_at(const fc_norm_factors *f, int64_t c, int64_t s
                              .offset = (const char *)f->offset + c * size};
 }
 
+double fc_moments_total(const fc_moments *m, const double *first, const double *second, int64_t distance, double *a,
+                        double *b) {
+    double count = m->count[0];
+    *a = first[0], *b = second[0];
+    for (int64_t part = 1; part < m->parts; part++) {
+        const double more = m->count[part], one = first[part * distance], other = second[part * distance];
+        if (m->grad_y != NULL) *a += one, *b += other;
+        else if (more > 0) fc_moments_join(count, a, b, more, one, other);
+        count += more;
+    }
+    if (m->grad_y == NULL && *b < 0) *b = 0;
+    return count;
+}
+
 void fc_moments_part(const fc_moments *m, int64_t part, int64_t c, int64_t channels, double *first, double *second) {
     const int64_t size = m->kernels->element_size;
     double shift[FC_NORM_CHANNELS], sum[FC_NORM_CHANNELS], other[FC_NORM_CHANNELS]; /* large enough for either type */

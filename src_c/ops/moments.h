@@ -35,7 +35,12 @@ void fc_moments_cut(fc_moments *m);
  * or the sum of grad_y, and of its products. */
 void fc_moments_part(const fc_moments *m, int64_t part, int64_t c, int64_t channels, double *first, double *second);
 
-/* Add to a mean of `count` numbers and their squared deviations those of `more` others (Chan, Golub and LeVeque, 1979). */
+/* The same of one channel from its parts, whose numbers are so far from each other. Returns how many numbers it has. */
+double fc_moments_total(const fc_moments *m, const double *first, const double *second, int64_t distance, double *a,
+                        double *b);
+
+/* Add to a mean of `count` numbers and their squared deviations those of `more` others (Chan, Golub and LeVeque,
+ * 1979). */
 static inline void fc_moments_join(double count, double *mean, double *squares, double more, double its_mean,
                                    double its_squares) {
     const double difference = its_mean - *mean;

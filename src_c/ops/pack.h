@@ -22,10 +22,10 @@ typedef struct fc_window {
 } fc_window;
 
 /* Slices of volumes as images. Image i of an operand is output slice d = (first + i) % count of volume
- * (first + i) / count; its channel (group, t, c) is channel c of the slice d*stride - before + t*dilation of the volume,
- * zero where there is none. So a convolution of volumes is one of images with taps * channels channels a group, and
- * every algorithm that packs its input through this file does it. The strides of the array are from volume to volume,
- * line to line, pixel to pixel, channel to channel. Results have one tap. */
+ * (first + i) / count; its channel (group, t, c) is channel c of the slice d*stride - before + t*dilation of the
+ * volume, zero where there is none. So a convolution of volumes is one of images with taps * channels channels a group,
+ * and every algorithm that packs its input through this file does it. The strides of the array are from volume to
+ * volume, line to line, pixel to pixel, channel to channel. Results have one tap. */
 typedef struct fc_depth {
     int64_t first, count;
     int64_t in; /* slices of a volume */

@@ -18,7 +18,8 @@ static fc_array3d volume_filters(void *data, fc_dtype dtype, layout order, const
 static int random_volumes(fc_conv3d *g) {
     const int64_t groups = random_between(1, 4) == 4 ? random_between(2, 3) : 1;
     *g = (fc_conv3d){.n = random_between(1, 3), .d = random_between(1, 7), .h = random_between(1, 8),
-                     .w = random_between(1, 12), .c = groups * random_between(1, 12), .k = groups * random_between(1, 20),
+                     .w = random_between(1, 12), .c = groups * random_between(1, 12),
+                     .k = groups * random_between(1, 20),
                      .t = random_between(1, 4), .r = random_between(1, 3), .s = random_between(1, 4),
                      .stride_d = random_between(1, 3), .stride_h = random_between(1, 2),
                      .stride_w = random_between(1, 3), .dilation_d = random_between(1, 3),
@@ -51,7 +52,8 @@ typedef struct arrays {
 } arrays;
 
 static arrays arrays_of(const fc_conv3d *g, fc_dtype dtype, layout order) {
-    arrays a = {.x_size = (size_t)(g->n * g->d * g->h * g->w * g->c), .y_size = (size_t)(g->n * g->o * g->p * g->q * g->k),
+    arrays a = {.x_size = (size_t)(g->n * g->d * g->h * g->w * g->c),
+                .y_size = (size_t)(g->n * g->o * g->p * g->q * g->k),
                 .w_size = (size_t)(g->t * g->r * g->s * g->c / g->groups * g->k)};
     a.x = volumes(new_array(dtype, a.x_size), dtype, order, g->d, g->h, g->w, g->c);
     a.y = volumes(new_array(dtype, a.y_size), dtype, order, g->o, g->p, g->q, g->k);
@@ -95,7 +97,9 @@ static void test_convolution(const fc_conv3d *g, fc_dtype dtype, layout order, f
             CHECK(status == FC_OK, "status");
         }
         CHECK(close_numbers(result.data, truth.data, dtype, size, tolerance),
-              operation == FC_FORWARD ? "forward" : operation == FC_BACKWARD_INPUT ? "backward_input" : "backward_weight");
+              operation == FC_FORWARD          ? "forward"
+              : operation == FC_BACKWARD_INPUT ? "backward_input"
+                                               : "backward_weight");
         free(result.data), free(truth.data);
     }
     double sum = 0;
@@ -116,7 +120,8 @@ static void test_not_finite(const fc_conv3d *g, layout order) {
     set_number(a.x.data, FC_FLOAT32, a.x_size / 2, INFINITY);
     CHECK(fc_conv3d_forward(g, &a.x, &a.w, NULL, &y, NULL) == FC_OK, "status with infinity");
     fc_conv3d_forward(g, &a.x, &a.w, NULL, &truth, &judge);
-    CHECK(close_numbers(y.data, truth.data, FC_FLOAT32, a.y_size, tolerance_of(g, FC_FLOAT32, FC_WINOGRAD)), "infinity");
+    const double tolerance = tolerance_of(g, FC_FLOAT32, FC_WINOGRAD);
+    CHECK(close_numbers(y.data, truth.data, FC_FLOAT32, a.y_size, tolerance), "infinity");
     free(y.data), free(truth.data);
     free_arrays(&a);
 }

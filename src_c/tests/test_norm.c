@@ -20,7 +20,8 @@ typedef struct problem {
 } problem;
 
 static problem new_problem(const pair *p, int64_t images, int64_t pixels, int64_t columns, int along, int turn) {
-    problem q = {.block = {.images = images, .pixels = pixels, .columns = columns, .activation = (fc_epilogue)(turn % 3)}};
+    problem q = {.block = {.images = images, .pixels = pixels, .columns = columns}};
+    q.block.activation = (fc_epilogue)(turn % 3);
     const int64_t row = (along ? pixels : columns) + 3, rows = along ? columns : pixels;
     q.block.x = (fc_norm_walk){.image = row * rows, .pixel = along ? 1 : row, .column = along ? row : 1};
     q.block.grad_y = q.block.to = q.block.x;

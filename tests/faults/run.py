@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
+NO_TESTS = 5  # pytest's exit status where it collects none
 TIMEOUT = 300  # seconds for one build or one run of tests
 HEADER = re.compile(r"# (?P<what>.+)\n(?P<kind>tests|guards|make): (?P<arguments>.+)\n", re.MULTILINE)
 EXTENSION_SOURCES = ("src_c/", ".pyx", ".pxi", ".pxd")
@@ -121,12 +122,12 @@ def environment(tree):
 
 
 def run_test(builder, tree, kind, arguments):
-    """Returns exit status and output of the named part of the suite."""
+    """Returns exit status and output of the named part of the suite, of which something must have run."""
     words = shlex.split(arguments)
     if kind == "make":
         command = [str(builder.program(tree, words[0])), *words[1:]]
     else:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *words]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "-p", "no:cacheprovider", *words]
     try:
         done = subprocess.run(
             command,
@@ -140,7 +141,16 @@ def run_test(builder, tree, kind, arguments):
         )
     except subprocess.TimeoutExpired as error:
         raise Unusable(f"the tests took more than {TIMEOUT} seconds") from error
+    if kind != "make" and none_ran(done.returncode, done.stdout):
+        raise Unusable(f"no test of this selection ran, so it shows nothing: {arguments}\n{done.stdout[-2000:]}")
     return done.returncode, done.stdout
+
+
+def none_ran(status, output):
+    """Whether pytest found no test, or skipped all that it found."""
+    counts = re.search(r"^(?:=+ )?(\d+ \w+(?:, \d+ \w+)*) in [\d.]+s", output, re.MULTILINE)
+    words = set(re.findall(r"[a-z]+", counts[1])) if counts else set()
+    return status == NO_TESTS or (status == 0 and not words & {"passed", "xfailed", "xpassed"})
 
 
 def caught_by(output):

@@ -6,6 +6,7 @@ from functools import partial, partialmethod
 import numpy as np
 
 from fastconv.bench.arrays import NCHW
+from fastconv.bench.norms import RESPONSE
 from fastconv.bench.rivals.base import Rival, Run
 
 
@@ -104,6 +105,57 @@ class Torch(TorchTensors):
         x = self._image(np.zeros(layer.x_shape(len(grad_y)), grad_y.dtype), wanted=True)
         y = self.torch.nn.functional.avg_pool2d(x, **layer.geometry)
         return self._backward(y, grad_y, NCHW.to_nhwc)
+
+    def batch_norm(self, layer, x, weight, bias, mean, variance, training=False):
+        vectors = map(self._tensor, (mean.copy(), variance.copy(), weight, bias))
+        call = self.torch.nn.functional.batch_norm
+        return self._forward(call, self._image(x), *vectors, training=training)
+
+    batch_norm_training = partialmethod(batch_norm, training=True)
+
+    def batch_norm_backward(self, layer, grad_y, x, weight, bias):
+        leaves = self._image(x, wanted=True), self._tensor(weight, wanted=True), self._tensor(bias, wanted=True)
+        y = self.torch.nn.functional.batch_norm(leaves[0], None, None, *leaves[1:], training=True)
+        return self._norm_backward(y, grad_y)
+
+    def group_norm(self, layer, x, weight, bias):
+        call, groups = self.torch.nn.functional.group_norm, min(layer.groups, layer.c)
+        return self._forward(call, self._image(x), groups, self._tensor(weight), self._tensor(bias))
+
+    def group_norm_backward(self, layer, grad_y, x, weight, bias):
+        leaves = self._image(x, wanted=True), self._tensor(weight, wanted=True), self._tensor(bias, wanted=True)
+        y = self.torch.nn.functional.group_norm(leaves[0], min(layer.groups, layer.c), *leaves[1:])
+        return self._norm_backward(y, grad_y, None, None)
+
+    def layer_norm(self, layer, x, weight, bias):
+        """Channels are the last axis of what it gets, wherever they are in memory."""
+        call = partial(self.torch.nn.functional.layer_norm, self._image(x).permute(0, 2, 3, 1), (layer.c,))
+        return Run(partial(call, self._tensor(weight), self._tensor(bias)), lambda y: y.numpy())
+
+    def layer_norm_backward(self, layer, grad_y, x, weight, bias):
+        last = self._image(x).permute(0, 2, 3, 1).requires_grad_(True)
+        vectors = self._tensor(weight, wanted=True), self._tensor(bias, wanted=True)
+        y = self.torch.nn.functional.layer_norm(last, (layer.c,), *vectors)
+        call = partial(y.grad_fn, self._image(grad_y).permute(0, 2, 3, 1))
+        return Run(call, lambda grads: grads[0].numpy())
+
+    def _norm_backward(self, y, grad_y, *others):
+        """``others``: gradients of mean and deviation, where they are results."""
+        return Run(partial(y.grad_fn, self._image(grad_y), *others), lambda grads: NCHW.to_nhwc(grads[0].numpy()))
+
+    def local_response_norm(self, layer, x):
+        return self._forward(self.torch.nn.functional.local_response_norm, self._image(x), *RESPONSE)
+
+    def local_response_norm_backward(self, layer, grad_y, x):
+        """Made of several operations, so that autograd itself has to be asked."""
+        leaf, grad = self._image(x, wanted=True), self._image(grad_y)
+        y = self.torch.nn.functional.local_response_norm(leaf, *RESPONSE)
+
+        def call():
+            with self.torch.inference_mode(False):
+                return self.torch.autograd.grad(y, leaf, grad, retain_graph=True)
+
+        return Run(call, lambda grads: NCHW.to_nhwc(grads[0].numpy()))
 
     def linear(self, layer, x, weight):
         linear = self.torch.nn.functional.linear

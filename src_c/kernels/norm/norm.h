@@ -2,9 +2,9 @@
  * Contract of the kernels of normalisation. All walk a block of images, pixels and columns (channels), of which either
  * the pixels or the columns are adjacent numbers, in all its arrays alike.
  *
- * Sums over pixels have one order, whichever are adjacent, so that the bits do not tell how an array lies in memory: in
- * each image pixel i goes to chain i % vl, one for each lane of a vector; in the end chain l + h is added to chain l for
- * h = vl/2, vl/4 ... 1. The reference adds the pixels in order. */
+ * Sums over pixels have one order, whichever are adjacent, so that the bits do not tell how an array lies in memory:
+ * in each image pixel i goes to chain i % vl, one for each lane of a vector; in the end chain l + h is added to chain
+ * l for h = vl/2, vl/4 ... 1. The reference adds the pixels in order. */
 #ifndef FC_NORM_H
 #define FC_NORM_H
 
