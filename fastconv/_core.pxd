@@ -17,7 +17,7 @@ cdef extern from "fastconv.h" nogil:
     ctypedef enum fc_padding:
         FC_PAD_EXPLICIT, FC_PAD_VALID, FC_PAD_SAME, FC_PAD_SAME_LOWER
     ctypedef enum fc_activation:
-        FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID
+        FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID, FC_SILU, FC_GELU, FC_GELU_TANH
     ctypedef enum fc_algorithm:
         FC_AUTO, FC_DIRECT, FC_WINOGRAD, FC_REFERENCE
 
@@ -163,8 +163,20 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_local_response_norm_backward(const fc_local_response_norm *g, const fc_array *grad_y,
                                               const fc_array *x, const fc_array *grad_x)
 
-    fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
-                                     const void *y, void *grad_x)
+    ctypedef struct fc_rows:
+        int64_t rows, columns, x_row, grad_row, y_row
+    fc_status fc_activate(fc_activation activation, double slope, fc_dtype dtype, const fc_rows *rows, const void *x,
+                          void *y)
+    fc_status fc_activation_backward(fc_activation activation, double slope, fc_dtype dtype, const fc_rows *rows,
+                                     const void *grad_y, const void *x, void *grad_x)
+    ctypedef struct fc_softmax:
+        int logarithm
+        int64_t outer, classes, inner
+    fc_status fc_softmax_forward(const fc_softmax *g, fc_dtype dtype, const void *x, const int64_t *x_stride, void *y,
+                                 const int64_t *y_stride)
+    fc_status fc_softmax_backward(const fc_softmax *g, fc_dtype dtype, const void *grad_y,
+                                  const int64_t *grad_y_stride, const void *y, const int64_t *y_stride, void *grad_x,
+                                  const int64_t *grad_x_stride)
     fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y)
     fc_status fc_cross_entropy(fc_dtype dtype, int64_t rows, int64_t classes, const void *logits,
                                const int64_t *labels, void *grad, double *loss)

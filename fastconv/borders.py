@@ -56,22 +56,32 @@ class Border:
 
     @staticmethod
     def _pixels(array, place, axis, indices):
-        return array[(*place[:axis], slice(None), *place[axis + 1 :])].take(indices, axis)
+        return array[(*place[:axis], indices, *place[axis + 1 :])]  # `take` would copy all of the view first
 
     def fold(self, grad, out=None):
         """The transpose of ``put``: gradients of the border are added to those of the pixels that they repeat."""
-        for axis, first, end, source in [] if self.constant else self.axes:
-            before = (slice(None),) * axis
-            inner = grad[(*before, slice(first, end))].copy()
-            for place in (*range(first), *range(end, grad.shape[axis])):
-                inner[(*before, source[place])] += grad[(*before, place)]
-            grad = inner
+        out = np.empty(self.inner_shape, grad.dtype.newbyteorder("=")) if out is None else out
         if self.constant:
-            grad = grad[self.inner]
-        if out is None:
-            return grad.copy() if self.constant or not self.axes else grad
-        out[...] = grad
+            out[...] = grad[self.inner]
+        else:
+            self._fold(grad, self.axes, out)
         return out
+
+    def _fold(self, grad, axes, out):
+        """Along some of the axes: first the image, then its border, line by line, which is small."""
+        if not axes:
+            out[...] = grad
+            return
+        axis, first, end, source = axes[0]
+        before, rest = (slice(None),) * axis, axes[1:]
+        self._fold(grad[(*before, slice(first, end))], rest, out)
+        places = lines = [*range(first), *range(end, grad.shape[axis])]
+        if rest:
+            border, lines = grad[(*before, places)], range(len(places))
+            grad = np.empty((*out.shape[:axis], len(places), *out.shape[axis + 1 :]), out.dtype)
+            self._fold(border, rest, grad)
+        for place, line in zip(places, lines, strict=True):
+            out[(*before, source[place])] += grad[(*before, line)]
 
 
 def sides_of(padding, size, kernel, stride, dilation):

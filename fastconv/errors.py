@@ -133,6 +133,14 @@ def no_x_shape(operation):
     return TypeError(f"x_shape is needed to pack weights for {operation}: the shape of an image or a batch")
 
 
+def unequal_gradient(shape, name, expected):
+    return ValueError(f"grad_y has shape {shape}, but {name} has {expected}: they must be equal")
+
+
+def no_such_axis(axis, shape):
+    return ValueError(f"axis {axis} is none of an array of shape {shape}")
+
+
 def unequal_rows(grad_y_shape, x_shape):
     return ValueError(f"grad_y {grad_y_shape} and x {x_shape} do not have the same number of rows")
 

@@ -10,16 +10,14 @@ from fastconv import _core, errors, runtime
 from fastconv.geometry import problem_string
 
 _FORWARD, _BACKWARD_INPUT, _BACKWARD_WEIGHT = range(3)
-_CONVOLUTIONS = {
-    "conv2d": _FORWARD,
-    "conv2d_backward_input": _BACKWARD_INPUT,
-    "conv2d_backward_weight": _BACKWARD_WEIGHT,
+_ROLES = {"": _FORWARD, "_backward_input": _BACKWARD_INPUT, "_backward_weight": _BACKWARD_WEIGHT}
+_CONVOLUTIONS = {  # axes of pixels, role, whether transposed
+    f"{name}{axes}d{part}": (axes, role, name == "conv_transpose")
+    for axes in (2, 1)
+    for name in ("conv", "conv_transpose")
+    for part, role in _ROLES.items()
 }
-_DENSE = {
-    "linear": _FORWARD,
-    "linear_backward_input": _BACKWARD_INPUT,
-    "linear_backward_weight": _BACKWARD_WEIGHT,
-}
+_DENSE = {f"linear{part}": role for part, role in _ROLES.items()}
 _POOLING = ("max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward")
 _NAMES = {  # what the call computes x, weight and y for, or from
     _FORWARD: ("x", "weight", "y"),
@@ -68,8 +66,8 @@ class Explanation(NamedTuple):
     __repr__ = __str__
 
 
-def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, dilation=1, groups=1, ceil_mode=False,
-            layout="NHWC", activation=None, precision=None, algorithm="auto", dtype=np.float32,
+def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, output_padding=0, dilation=1, groups=1,
+            ceil_mode=False, layout="NHWC", activation=None, precision=None, algorithm="auto", dtype=np.float32,
             threads=None):  # fmt: skip
     """Tell what a call will do: algorithm, kernel, arithmetic, bytes, copies, scratch memory, threads, error.
 
@@ -78,8 +76,8 @@ def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, 
     Parameters
     ----------
     operation : str
-        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", "linear", "linear_backward_input",
-        "linear_backward_weight", "max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward".
+        "conv2d", "conv2d_backward_input", "conv2d_backward_weight", the same of "conv1d", "conv_transpose2d",
+        "conv_transpose1d" and "linear"; "max_pool2d", "max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward".
     x, weight : arrays or shapes
         The image and the filters; for a gradient, the shape of what is computed. Arrays are looked at for their
         dtype and strides, shapes stand for arrays in C order. weight may be `PackedWeights`. For pooling, weight is
@@ -87,7 +85,7 @@ def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, 
     bias : array or None
     y : array, shape or None
         ``out`` of the forward function, grad_y of a backward one.
-    stride, padding, dilation, groups, ceil_mode, layout, activation, precision, algorithm
+    stride, padding, output_padding, dilation, groups, ceil_mode, layout, activation, precision, algorithm
         As the function takes them; ``stride=None`` is its default.
     dtype : dtype of what is given as a shape
         uint8, int8, int16 and float16 are meant for the image, beside float32 weights.
@@ -115,13 +113,15 @@ def explain(operation, x, weight, *, bias=None, y=None, stride=None, padding=0, 
     packed = weight
     if isinstance(packed, _core.PackedWeights):
         weight = packed.weight
-    options = (stride, padding, dilation, groups, layout, activation, precision, algorithm)
+    options = (stride, padding, output_padding, dilation, groups, layout, activation, precision, algorithm)
     if operation in _DENSE:
         x, weight, y = _as_images(_DENSE[operation], x, weight, y)
-    role = (_CONVOLUTIONS | _DENSE)[operation]
+        kind = (2, _DENSE[operation], False)
+    else:
+        kind = _CONVOLUTIONS[operation]
     with runtime.threads(runtime.get_num_threads() if threads is None else threads):
-        told = _core.explain_conv2d(role, x, weight, packed, bias, y, *_type_numbers(dtype), *options)
-    return _explanation(operation, role, told, options)
+        told = _core.explain_convolution(*kind, x, weight, packed, bias, y, *_type_numbers(dtype), *options)
+    return _explanation(operation, kind[1], told, options)
 
 
 def _type_numbers(dtype):
@@ -162,9 +162,9 @@ def _shape(value, name):
 
 
 def _explanation(operation, role, told, options):
-    stride, padding, dilation, groups, layout = options[:5]
+    stride, padding, _, dilation, groups, layout = options[:6]
     names = dict(zip(("x", "weight", "y"), _NAMES[role], strict=True))
-    x_shape, weight_shape, _ = told["shapes"]
+    x_shape, weight_shape = told["shapes"]
     copies = [Copy(name, int(size), "unaligned, or bytes in another order") for name, size in told["copied"]]
     for role_name, (size, why) in told["copies"].items():
         if size:

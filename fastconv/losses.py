@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fastconv import _core
+from fastconv import _core, ops
 from fastconv.arguments import number
 
 
@@ -57,21 +57,17 @@ class CrossEntropy(Loss):
                 return value, gradient
         self.check_targets(targets, predictions.shape)
         targets = class_targets(targets, predictions.shape)
-        with np.errstate(invalid="ignore"):  # inf - inf: the loss is NaN, which the caller sees
-            shifted = predictions - predictions.max(axis=1, keepdims=True)
-        gradient = np.exp(shifted, out=out)
-        total = gradient.sum(axis=1, keepdims=True)
-        gradient /= total
-        log_total = np.log(total)
+        logs = ops.log_softmax(predictions)
+        gradient = ops.softmax(predictions, out=out)
         sums = self._labels if targets.ndim == 1 and not self.label_smoothing else self._rows
-        value, weight = sums(targets, shifted, log_total, gradient)
+        value, weight = sums(targets, logs, gradient)
         gradient /= weight or 1
         return float(value) / (float(weight) or 1), gradient
 
-    def _labels(self, labels, shifted, log_total, gradient):
+    def _labels(self, labels, logs, gradient):
         """Sum of the losses and of the weights; the gradient, so far the softmax, becomes that of the sum."""
         labelled = np.arange(len(labels)), labels
-        loss = log_total[:, 0] - shifted[labelled]
+        loss = -logs[labelled]
         if self.class_weight is None:
             gradient[labelled] -= 1
             return loss.sum(), len(labels)
@@ -80,7 +76,7 @@ class CrossEntropy(Loss):
         gradient *= weight[:, np.newaxis]
         return (weight * loss).sum(), weight.sum()
 
-    def _rows(self, targets, shifted, log_total, gradient):
+    def _rows(self, targets, logs, gradient):
         rows = targets
         if targets.ndim == 1:
             rows = np.zeros(gradient.shape, gradient.dtype)
@@ -93,7 +89,7 @@ class CrossEntropy(Loss):
             gradient *= smooth.sum(axis=1, keepdims=True)
             total = (rows @ weight).sum()
         gradient -= smooth
-        return (smooth * (log_total - shifted)).sum(), total
+        return -(smooth * logs).sum(), total
 
 
 class ElementwiseLoss(Loss):
@@ -156,7 +152,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         targets = self._targets(targets, predictions.shape).astype(predictions.dtype)
         small = np.exp(-np.abs(predictions))
         losses = np.maximum(predictions, 0) - predictions * targets + np.log1p(small)
-        gradient = np.divide(np.where(predictions >= 0, 1, small), 1 + small, out=out, dtype=predictions.dtype)
+        gradient = ops.sigmoid(predictions, out=out)
         gradient -= targets
         gradient /= gradient.size
         return float(losses.mean()), gradient

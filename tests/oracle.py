@@ -250,6 +250,78 @@ def sigmoid(y):
     return np.where(y >= 0, 1, small) / (1 + small)
 
 
+def normal_below(x):
+    """The share of the normal distribution below x: a series near 0 (Marsaglia, 2004), a continued fraction beyond."""
+    x = np.asarray(x, np.longdouble)
+    a = abs(x)
+    density = np.exp(-a * a / 2) / np.sqrt(2 * np.longdouble("3.14159265358979323846264338327950288"))
+    term = series = np.minimum(a, 2)
+    for n in range(1, 60):
+        term = term * np.minimum(a, 2) ** 2 / (2 * n + 1)
+        series = series + term
+    fraction = a
+    for n in range(200, 0, -1):
+        fraction = a + n / np.maximum(fraction, 1e-3)
+    far = np.where(a < 1.5, 0.5 - density * series, density / np.maximum(fraction, 1e-3))
+    return np.where(x > 0, 1 - far, far)
+
+
+def normal_density(x):
+    return np.exp(-x * x / 2) / np.sqrt(2 * np.longdouble("3.14159265358979323846264338327950288"))
+
+
+def gelu_argument(x):
+    """z in x * sigmoid(z), which is x * (1 + tanh(z / 2)) / 2, and its slope."""
+    rise = 2 * np.sqrt(2 / np.longdouble("3.14159265358979323846264338327950288"))
+    bend = np.longdouble("0.044715")
+    return rise * (x + bend * x**3), rise * (1 + 3 * bend * x * x)
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def gelu(x):
+    return x * normal_below(x)
+
+
+def gelu_tanh(x):
+    return x * sigmoid(gelu_argument(x)[0])
+
+
+# The two terms of the slope at x, of functions x * s(x): s and x times the slope of s.
+SLOPE_TERMS = {
+    "silu": lambda x: (sigmoid(x), x * sigmoid(x) * sigmoid(-x)),
+    "gelu": lambda x: (normal_below(x), x * normal_density(x)),
+    "gelu_tanh": lambda x: (
+        sigmoid(gelu_argument(x)[0]),
+        x * sigmoid(gelu_argument(x)[0]) * sigmoid(-gelu_argument(x)[0]) * gelu_argument(x)[1],
+    ),
+}
+
+
+def softmax(x, axis=-1, accumulate=np.longdouble):
+    x = x.astype(accumulate)
+    terms = np.exp(x - x.max(axis=axis, keepdims=True))
+    return terms / terms.sum(axis=axis, keepdims=True)
+
+
+def softmax_backward(grad_y, x, axis=-1):
+    """The Jacobian of softmax at x, y_i * (delta_ij - y_j), times grad_y."""
+    y = softmax(x, axis)
+    return y * (grad_y - (grad_y * y).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x, axis=-1, accumulate=np.longdouble):
+    x = x.astype(accumulate)
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def log_softmax_backward(grad_y, x, axis=-1):
+    return grad_y - softmax(x, axis) * grad_y.sum(axis=axis, keepdims=True)
+
+
 ACTIVATIONS = {
     None: lambda y: y,
     "relu": lambda y: np.where(y < 0, 0, y),

@@ -50,6 +50,58 @@ def test_algorithm_and_scratch_memory_are_those_of_the_call(operation, problem, 
             assert same_bits(call(algorithm=explanation.algorithm), result)
 
 
+TRANSPOSED = [
+    ((2, 7, 9, 16), (3, 3, 20, 16), {"stride": 2, "padding": 1, "output_padding": (1, 0)}),
+    ((3, 5, 6, 33), (4, 2, 8, 33), {"stride": (3, 1), "groups": 3}),
+    ((2, 14, 14, 64), (3, 3, 64, 64), {"padding": 1}),
+    ((2, 9, 24), (4, 17, 24), {"stride": 2, "padding": ((1, 2),), "output_padding": 1}),
+]
+SEQUENCES = [
+    ((2, 40, 16), (3, 16, 33), {"padding": "causal", "dilation": 2}),
+    ((3, 25, 32), (5, 16, 40), {"stride": 2, "groups": 2, "padding": "same"}),
+]
+
+
+@pytest.mark.parametrize("shapes", TRANSPOSED + SEQUENCES, ids=str)
+@pytest.mark.parametrize("part", ["", "_backward_input", "_backward_weight"])
+def test_sequences_and_transposed_convolutions(shapes, part, layout, isa):
+    """Scratch memory, algorithm and dtype are those of the calls; with channels first, of arrays seen so."""
+    x_shape, weight_shape, how = shapes
+    name = ("conv_transpose" if shapes in TRANSPOSED else "conv") + f"{len(x_shape) - 2}d"
+    x, weight = np.ones(x_shape, np.float32), np.ones(weight_shape, np.float32)
+    how, axes = how | {"layout": layout}, tuple(range(len(x_shape) - 2))
+    if layout == "NCHW":
+        x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
+        weight = np.ascontiguousarray(weight.transpose(-1, -2, *axes))
+    y = getattr(fc, name)(x, weight, **how)
+    function = getattr(fc, name + part)
+    given = {"": (x, weight), "_backward_input": (y, weight, x.shape), "_backward_weight": (y, x, weight.shape)}[part]
+    arrays = fc.explain(name + part, x, weight, y=y, **how)
+    assert -(-arrays.workspace // 64) * 64 == scratch_taken(lambda: function(*given, **how))[0]
+    assert fc.explain(name + part, x.shape, weight.shape, **how).copies == arrays.copies
+    assert arrays.dtype == "float32" and sum(arrays.bytes.values()) == x.nbytes + weight.nbytes + y.nbytes
+    assert list(arrays.bytes)[{"": 2, "_backward_input": 0, "_backward_weight": 1}[part]].startswith(
+        "grad" if part else "y"
+    )
+    result = function(*given, **how)
+    if arrays.algorithm in ("direct", "winograd"):
+        assert same_bits(function(*given, **how, algorithm=arrays.algorithm), result)
+
+
+def test_transposed_convolutions_have_bias_and_activation():
+    shapes, bias = ((2, 7, 9, 16), (3, 3, 20, 16)), np.ones(20)
+    explanation = fc.explain("conv_transpose2d", *shapes, bias=bias, activation="relu", stride=2)
+    assert explanation.dtype == "float64" and explanation.multiplications == 2 * 63 * 9 * 16 * 20
+    packed = fc.pack_weights(np.ones(shapes[1], np.float32), shapes[0], operation="conv_transpose2d", stride=2)
+    assert "panels" not in reasons(fc.explain("conv_transpose2d", shapes[0], packed, stride=2)).get("weight", "")
+    with pytest.raises(ValueError, match="bias"):
+        fc.explain("conv_transpose2d", *shapes, bias=bias[:16])
+    with pytest.raises(ValueError, match="output_padding"):
+        fc.explain("conv_transpose2d", *shapes, output_padding=3)
+    with pytest.raises(ValueError, match="out has shape"):
+        fc.explain("conv_transpose1d", (2, 7, 16), (3, 20, 16), y=(2, 8, 20))
+
+
 def test_threads_take_scratch_memory():
     shapes = (4, 32, 32, 64), (3, 3, 64, 64)
     x, weight = (np.zeros(shape, np.float32) for shape in shapes)

@@ -6,8 +6,7 @@ import pytest
 from gradients import assert_close, central_differences
 
 import fastconv as fc
-from fastconv import _core, layers
-from fastconv.layers import activation
+from fastconv import layers, models
 from fastconv.layers.workspace import Workspace
 
 IMAGE = (5, 6, 4)  # height, width, channels
@@ -27,6 +26,7 @@ CASES = {
     "conv_leaky_relu": (lambda **kw: layers.Conv2D(3, 3, activation="leaky_relu", **kw), IMAGE),
     "conv_tanh": (lambda **kw: layers.Conv2D(3, 3, activation="tanh", **kw), IMAGE),
     "conv_sigmoid": (lambda **kw: layers.Conv2D(3, 3, activation="sigmoid", **kw), IMAGE),
+    "conv_gelu": (lambda **kw: layers.Conv2D(3, 3, activation="gelu", **kw), IMAGE),
     "depthwise": (
         lambda **kw: layers.DepthwiseConv2D(3, padding=1, depth_multiplier=2, activation="relu", **kw),
         IMAGE,
@@ -48,6 +48,7 @@ CASES = {
     ),
     "transposed_same_no_bias": (lambda **kw: layers.Conv2DTranspose(3, 3, 2, "same", bias=False, **kw), IMAGE),
     "transposed_1d": (lambda **kw: layers.Conv1DTranspose(3, 3, 2, 1, "tanh", output_padding=1, **kw), SEQUENCE),
+    "separable_silu": (lambda **kw: layers.SeparableConv2D(3, 3, activation="silu", **kw), IMAGE),
     "separable": (lambda **kw: layers.SeparableConv2D(3, 3, 2, "same", 2, "sigmoid", **kw), IMAGE),
     "separable_no_bias": (lambda **kw: layers.SeparableConv2D(5, (2, 3), bias=False, **kw), IMAGE),
     "zero_padding": (lambda **kw: layers.ZeroPadding2D(((1, 2), (0, 3)), **kw), IMAGE),
@@ -101,10 +102,21 @@ CASES = {
     "dense": (lambda **kw: layers.Dense(5, **kw), VECTOR),
     "dense_no_bias_relu": (lambda **kw: layers.Dense(5, "relu", bias=False, **kw), VECTOR),
     "dense_sigmoid": (lambda **kw: layers.Dense(5, "sigmoid", **kw), VECTOR),
+    "dense_gelu": (lambda **kw: layers.Dense(5, "gelu", **kw), VECTOR),
+    "dense_log_softmax": (lambda **kw: layers.Dense(5, "log_softmax", **kw), VECTOR),
     "dense_softmax": (lambda **kw: layers.Dense(5, "softmax", **kw), VECTOR),
     "dense_last_axis": (lambda **kw: layers.Dense(5, "tanh", **kw), (3, 4)),
     "relu": (lambda **kw: layers.ReLU(**kw), IMAGE),
+    "leaky_relu": (lambda **kw: layers.LeakyReLU(0.3, **kw), IMAGE),
+    "sigmoid": (lambda **kw: layers.Sigmoid(**kw), IMAGE),
+    "tanh": (lambda **kw: layers.Tanh(**kw), IMAGE),
+    "silu": (lambda **kw: layers.SiLU(**kw), IMAGE),
+    "gelu": (lambda **kw: layers.GELU(**kw), IMAGE),
+    "gelu_tanh": (lambda **kw: layers.GELU("tanh", **kw), IMAGE),
     "softmax": (lambda **kw: layers.Softmax(**kw), VECTOR),
+    "softmax_axis": (lambda **kw: layers.Softmax(1, **kw), IMAGE),
+    "log_softmax": (lambda **kw: layers.LogSoftmax(**kw), VECTOR),
+    "log_softmax_axis": (lambda **kw: layers.LogSoftmax(-2, **kw), IMAGE),
     "activation_leaky_relu": (lambda **kw: layers.Activation("leaky_relu", **kw), VECTOR),
     "activation_tanh": (lambda **kw: layers.Activation("tanh", **kw), VECTOR),
     "activation_sigmoid": (lambda **kw: layers.Activation("sigmoid", **kw), VECTOR),
@@ -128,6 +140,8 @@ CASES = {
             [
                 layers.Conv2D(3, 1, activation="relu"),
                 [layers.Conv2D(2, 3, padding=1), layers.Activation("tanh")],
+                layers.Conv2D(2, 1, activation="silu"),
+                [layers.Conv2D(1, 1), layers.GELU()],
                 layers.MaxPooling2D(3, 1, 1),
                 layers.AveragePooling2D(3, 1, 1),
                 [],
@@ -252,52 +266,7 @@ def test_the_gradient_of_the_input_can_be_left_out(case):
         assert np.array_equal(array, gradients[name])
 
 
-SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.0, 1e-42, -1e-42, 3e38]
-
-
-@pytest.mark.parametrize("size", [0, 1, 17, 4096, 100_001])
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
-def test_slopes_in_c_have_the_bits_of_numpy(name, size, isa, dtype):
-    """NaN and infinities included, in place or not, on one thread and on two."""
-    rng, special = np.random.default_rng(size), np.array(SPECIAL, dtype)
-    grad_y, y = rng.standard_normal((2, size)).astype(dtype)
-    if size > 200:
-        grad_y[100:200], y[100:200] = (of.ravel() for of in np.meshgrid(special, special))
-    with np.errstate(all="ignore"):
-        expected = activation.BACKWARD[name](grad_y, y)
-    for threads in (1, 2):
-        out = np.full(size, 7, dtype)
-        with fc.threads(threads):
-            assert _core.activation_backward(name, grad_y, y, out)
-        np.testing.assert_array_equal(out, expected)
-        numbers = ~np.isnan(expected)
-        np.testing.assert_array_equal(np.signbit(out[numbers]), np.signbit(expected[numbers]))
-    own = grad_y.copy()
-    assert _core.activation_backward(name, own, y, own)
-    np.testing.assert_array_equal(own, expected)
-
-
-def test_slopes_of_other_arrays_are_left_to_numpy():
-    grad_y, y = np.ones((2, 6, 4), np.float32)
-    out = np.full((6, 4), 7, np.float32)
-    read_only = np.zeros((6, 4), np.float32)
-    read_only.flags.writeable = False
-    for arguments in (
-        (grad_y.astype(np.float64), y, out),
-        (grad_y, y.astype(np.float16), out),
-        (grad_y.T, y.T, out.T),
-        (grad_y[::2], y[::2], out[::2]),
-        (grad_y, y[:3], out),
-        (grad_y, y, out[:3]),
-        (grad_y, y.astype(">f4"), out),
-        (grad_y, y, read_only),
-        (grad_y.tolist(), y, out),
-    ):
-        assert _core.activation_backward("relu", *arguments) is False
-    assert (out == 7).all() and not read_only.any()
-
-
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid", "silu", "gelu"])
 def test_a_fused_activation_is_the_activation_layer(name):
     fused, x = make("conv", dtype=np.float64)
     plain, _ = make("conv", dtype=np.float64)
@@ -314,6 +283,34 @@ def test_activations_at_the_edges():
     sigmoid = 1 / (1 + np.exp(-np.float64([-3, 0, 2])))
     np.testing.assert_allclose(apply["sigmoid"][1:4], sigmoid, rtol=1e-6)
     assert apply["sigmoid"][0] == 0 and apply["sigmoid"][4] == 1 and np.isnan(apply["sigmoid"][5])
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["silu", "gelu", "log_softmax"])
+def test_an_activation_that_is_not_fused_leaves_its_arguments(name, training):
+    """What a layer is given and what it gave before stay as they were."""
+    layer = layers.Dense(6, name)
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    kept = x.copy()
+    first = layer.forward(x, training)
+    again = first.copy()
+    layer.forward(x + 1, training)
+    assert np.array_equal(x, kept) and np.array_equal(first, again)
+
+
+def test_slopes_of_layers():
+    x = np.array([[-2.0, 4.0]])
+    np.testing.assert_array_equal(layers.LeakyReLU(negative_slope=0.5).forward(x), [[-1, 4]])
+    assert layers.LeakyReLU(alpha=0.25).config() == {"slope": 0.25}
+    assert layers.GELU("tanh").config() == {"approximate": "tanh"} and layers.Softmax(1).config() == {"axis": 1}
+    with pytest.raises(ValueError, match="slope"):
+        layers.LeakyReLU(-0.1)
+    with pytest.raises(ValueError, match="approximate"):
+        layers.GELU("erf")
+    with pytest.raises(ValueError, match="axis must not be 0"):
+        layers.Softmax(0)
+    with pytest.raises(ValueError, match="no axis 2"):
+        models.Sequential([layers.Softmax(2)], input_shape=(3,)).build()
 
 
 def test_softmax_of_large_numbers():

@@ -44,11 +44,17 @@ def test_sgd(size, momentum, nesterov, decay):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_adam(size):
+@pytest.mark.parametrize("kind, decay", [(Adam, 0.0), (Adam, 0.3), (AdamW, 0.3)])
+def test_adam(size, kind, decay):
+    """Adam decays through the gradient, AdamW the parameters themselves, before the update."""
     lr, beta1, beta2, epsilon = 0.1, 0.8, 0.95, 1e-2
-    history, gradients = run(Adam(lr, beta1, beta2, epsilon), size)
+    history, gradients = run(kind(lr, beta1, beta2, epsilon, decay), size)
     parameters, mean, square = history[0], 0, 0
     for step, (gradient, actual) in enumerate(zip(gradients, history[1:], strict=True), 1):
+        if kind is AdamW:
+            parameters = parameters * (1 - lr * decay)
+        else:
+            gradient = gradient + decay * parameters
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * gradient**2
         corrected = np.sqrt(square / (1 - beta2**step)) + epsilon

@@ -73,6 +73,10 @@ EVERY_LAYER = {
         layers.LocalResponseNormalization(4, 0.1, 0.6, 2.0),
         layers.LocalResponseNormalization.alexnet(),
     ],
+    "activations": [
+        *(layers.LeakyReLU(0.3), layers.Sigmoid(), layers.SiLU(), layers.GELU("tanh"), layers.Tanh()),
+        *(layers.Conv2D(3, 1, activation="gelu"), layers.LogSoftmax(2), layers.Softmax(axis=-2)),
+    ],
     "integers": [layers.Embedding(9, 4), layers.Flatten()],
 }
 VOLUME = (4, 5, 6, 2)

@@ -17,25 +17,6 @@ cdef inline fc_dtype dtype_number(int number) noexcept nogil:
     return FC_FLOAT64 if number == cnp.NPY_FLOAT64 else FC_FLOAT32
 
 
-def activation_backward(object activation, object grad_y, object y, object out):
-    """out = grad_y times the slope at the result y. False where the arrays do not suit; nothing is written then."""
-    cdef fc_activation kind = <fc_activation>to_activation(activation)
-    cdef int number = compute_type(y)
-    cdef fc_status status
-    if number < 0 or not (is_plain(grad_y, number) and is_plain(y, number) and is_plain(out, number)):
-        return False
-    if grad_y.shape != y.shape or out.shape != y.shape or not cnp.PyArray_ISWRITEABLE(out):
-        return False
-    cdef int64_t count = cnp.PyArray_SIZE(y)
-    cdef const void *grad_y_data = cnp.PyArray_DATA(grad_y)
-    cdef const void *y_data = cnp.PyArray_DATA(y)
-    cdef void *out_data = cnp.PyArray_DATA(out)
-    with nogil:
-        status = fc_activation_backward(kind, dtype_number(number), count, grad_y_data, y_data, out_data)
-    check(status)
-    return True
-
-
 def add(object a, object b, object activation, object out):
     """out = activation(a + b), for None, "relu" and "leaky_relu". False where the arrays do not suit; nothing is
     written then."""

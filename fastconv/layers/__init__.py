@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Layers with Keras's names. Their contract is in ``base.py``."""
 
-from fastconv.layers.activation import Activation, Dropout, ReLU, Softmax
+from fastconv.layers.activation import (
+    GELU,
+    Activation,
+    Dropout,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
 from fastconv.layers.base import Layer
 from fastconv.layers.containers import Concatenate, Residual
 from fastconv.layers.conv import Conv1D, Conv2D, Conv3D, DepthwiseConv2D
@@ -56,6 +67,7 @@ BUILT_IN = (
     Dropout,
     Embedding,
     Flatten,
+    GELU,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     GlobalAveragePooling3D,
@@ -64,7 +76,9 @@ BUILT_IN = (
     GlobalMaxPooling3D,
     GroupNormalization,
     LayerNormalization,
+    LeakyReLU,
     LocalResponseNormalization,
+    LogSoftmax,
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
@@ -73,7 +87,10 @@ BUILT_IN = (
     Reshape,
     Residual,
     SeparableConv2D,
+    SiLU,
+    Sigmoid,
     Softmax,
+    Tanh,
     UpSampling2D,
     ZeroPadding2D,
 )

@@ -44,6 +44,7 @@ class Layer:
     owner = None  # the model or the container that the layer is part of
     nested = ()  # those of them that hold layers, in lists
     takes_out = False
+    options = {}  # keyword arguments of the activation
     stacks = ()  # the layers that a container is made of
     needs_input_gradient = True
     integer_input = False  # True: x holds integers (int64), which a model hands over unconverted

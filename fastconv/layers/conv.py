@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fastconv import borders, ops
 from fastconv.arguments import boolean, integer_tuple, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
-from fastconv.layers.activation import FUSED, RELU_LIKE, activation_gradient, activation_name
+from fastconv.layers.activation import ELEMENTWISE, RELU_LIKE, activated, activation_gradient, activation_name
 from fastconv.layers.base import Layer
 from fastconv.layers.pixels import split_shape
 from fastconv.layers.windows import unread_pixels
@@ -45,7 +45,7 @@ class Convolution(Layer):
         self.stride = integer_tuple(stride, "stride", self.axes)
         self.padding = padding
         self.dilation = integer_tuple(dilation, "dilation", self.axes)
-        self.activation = activation_name(activation, FUSED)
+        self.activation = activation_name(activation, ELEMENTWISE)
         self.bias = boolean(bias, "bias")
         self.init = one_of(INITIALIZERS, init, "init")
 
@@ -100,19 +100,18 @@ class Convolution(Layer):
         geometry, y_shape, border = self.planned(x.shape)
         if border is not None:
             x = border.put(x, self.buffer("x", border.shape, x.dtype) if training else None)
-        if training and out is None:
-            out = self.buffer("y", y_shape, x.dtype)
-        bias, activation = self.folded or (self.parameters.get("bias"), self.activation)
-        y = self.operation.forward(
-            x,
-            self.packed or self.parameters["weight"],
-            bias,
-            activation=activation,
-            out=out,
-            **geometry,
-        )
+        weight = self.packed or self.parameters["weight"]
+        if self.folded:
+            bias, activation = self.folded
+            return self.operation.forward(x, weight, bias, activation=activation, out=out, **geometry)
+        bias = self.parameters.get("bias")
+
+        def product(activation, out):
+            return self.operation.forward(x, weight, bias, activation=activation, out=out, **geometry)
+
+        y = activated(self, product, y_shape, x.dtype, training, out)
         if training:
-            self._x, self._y = x, y
+            self._x = x
             self._x_shape = x.shape if border is None else border.inner_shape
         return y
 
@@ -173,7 +172,7 @@ def grouped_filters(layer, channels):
 class Conv2D(Convolution):
     """2-D convolution of images with ``filters`` learned filters; see ``fastconv.conv2d``.
 
-    ``activation``: None, "relu", "leaky_relu", "tanh" or "sigmoid", fused into the convolution.
+    ``activation``: None, "relu", "leaky_relu", "tanh" or "sigmoid", fused into the convolution; "silu" or "gelu".
     ``init``: "auto", "keras" or "torch"; see ``fastconv.initializers``. ``padding_mode``: "constant" (zeros),
     "reflect", "symmetric", "edge" or "wrap". Keras's spellings ``strides``, ``use_bias`` and ``dilation_rate`` are
     understood.

@@ -7,11 +7,11 @@ from fastconv import ops
 from fastconv.arguments import boolean, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
 from fastconv.layers.activation import (
-    FUSED,
+    KINDS,
     RELU_LIKE,
+    activated,
     activation_gradient,
     activation_name,
-    softmax,
 )
 from fastconv.layers.base import Layer
 
@@ -20,7 +20,7 @@ class Dense(Layer):
     """activation(x @ weight + bias) over the last axis: (..., C) to (..., units).
 
     ``activation``: None, "relu", "leaky_relu", "tanh", "sigmoid", which are fused into the product,
-    or "softmax". ``init`` as in Conv2D. Keras's spelling ``use_bias`` is understood.
+    "silu", "gelu", "softmax" or "log_softmax". ``init`` as in Conv2D. Keras's spelling ``use_bias`` is understood.
     """
 
     takes_out = True
@@ -31,7 +31,7 @@ class Dense(Layer):
     def __init__(self, units, activation=None, bias=True, *, init="auto", **common):
         super().__init__(**common)
         self.units = positive_integer(units, "units")
-        self.activation = activation_name(activation, (*FUSED, "softmax"))
+        self.activation = activation_name(activation, KINDS)
         self.bias = boolean(bias, "bias")
         self.init = one_of(INITIALIZERS, init, "init")
 
@@ -58,18 +58,18 @@ class Dense(Layer):
         return ops.pack_weights(self.parameters["weight"] if weight is None else weight)
 
     def forward(self, x, training=False, out=None):
-        y = self._product(x, training, self.activation if self.activation in FUSED else None, out)
-        if self.activation == "softmax":
-            y = softmax(y, out=y)
-        if training:
-            self._y = y
-        return y
+        def product(activation, out):
+            return self._product(x, training, activation, out)
+
+        return activated(self, product, (*x.shape[:-1], self.units), x.dtype, training, out)
 
     def backward(self, grad_y):
         return self.logits_backward(activation_gradient(self, grad_y, self._y))
 
     def logits(self, x, training=False, out=None):
         """What ``forward`` gives without its activation, for a loss that contains the activation."""
+        if training and out is None:
+            out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype)
         return self._product(x, training, None, out)
 
     def _product(self, x, training, activation, out):
@@ -79,7 +79,6 @@ class Dense(Layer):
             bias, activation = self.folded
         if training:
             self._x = x
-            out = self.buffer("y", (*x.shape[:-1], self.units), x.dtype) if out is None else out
         return ops.linear(x, weight, bias, activation=activation, out=out)
 
     def logits_backward(self, grad_logits):

@@ -6,7 +6,7 @@ import math
 from fastconv import ops
 from fastconv.arguments import boolean, integer_pair, keras_names, one_of, positive_integer
 from fastconv.initializers import INITIALIZERS, fill
-from fastconv.layers.activation import FUSED, RELU_LIKE, activation_gradient, activation_name
+from fastconv.layers.activation import ELEMENTWISE, RELU_LIKE, activated, activation_gradient, activation_name
 from fastconv.layers.base import Layer
 from fastconv.layers.pixels import split_shape
 
@@ -45,7 +45,7 @@ class SeparableConv2D(Layer):
         self.stride = integer_pair(stride, "stride")
         self.padding = padding
         self.depth_multiplier = positive_integer(depth_multiplier, "depth_multiplier")
-        self.activation = activation_name(activation, FUSED)
+        self.activation = activation_name(activation, ELEMENTWISE)
         self.bias = boolean(bias, "bias")
         self.dilation = integer_pair(dilation, "dilation")
         self.init = one_of(INITIALIZERS, init, "init")
@@ -79,16 +79,17 @@ class SeparableConv2D(Layer):
     def forward(self, x, training=False):
         self.require_parameters(x)
         geometry, middle_shape, y_shape = self.planned(x.shape)
-        outs = [None, None]
-        if training:
-            outs = [self.buffer("middle", middle_shape, x.dtype), self.buffer("y", y_shape, x.dtype)]
+        out = self.buffer("middle", middle_shape, x.dtype) if training else None
         depthwise, pointwise = self.parameters["depthwise_kernel"], self.parameters["pointwise_kernel"]
-        middle = ops.conv2d(x, depthwise, out=outs[0], **geometry)
-        how = {"layout": geometry["layout"], "activation": self.activation}
-        y = ops.conv2d(middle, pointwise, self.parameters.get("bias"), out=outs[1], **how)
+        middle = ops.conv2d(x, depthwise, out=out, **geometry)
+        layout, bias = geometry["layout"], self.parameters.get("bias")
+
+        def product(activation, out):
+            return ops.conv2d(middle, pointwise, bias, layout=layout, activation=activation, out=out)
+
         if training:
-            self._x, self._middle, self._y = x, middle, y
-        return y
+            self._x, self._middle = x, middle
+        return activated(self, product, y_shape, x.dtype, training, None)
 
     def backward(self, grad_y):
         x, middle = self._x, self._middle

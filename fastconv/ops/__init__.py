@@ -34,6 +34,24 @@ cannot be had; nothing has been written then. The bits of a result do not depend
 the other images of the batch, on strides or on ``out``.
 """
 
+from fastconv.ops.activations import (
+    gelu,
+    gelu_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    softmax,
+    softmax_backward,
+    tanh,
+    tanh_backward,
+)
 from fastconv.ops.columns import col2im, im2col
 from fastconv.ops.convolution import (
     Conv2dGradients,

@@ -120,7 +120,17 @@ typedef struct fc_pool3d {
     int64_t o, p, q; /* written by fc_pool3d_resolve */
 } fc_pool3d;
 
-typedef enum fc_activation { FC_NONE, FC_RELU, FC_LEAKY_RELU, FC_TANH, FC_SIGMOID } fc_activation;
+typedef enum fc_activation {
+    FC_NONE,
+    FC_RELU,       /* max(x, 0) */
+    FC_LEAKY_RELU, /* x > 0 ? x : slope*x; the slope is 0.01 where a function does not ask for it */
+    FC_TANH,
+    FC_SIGMOID,   /* 1 / (1 + e^-x) */
+    FC_SILU,      /* x * sigmoid(x) */
+    FC_GELU,      /* x times the share of the normal distribution below x: x * (1 + erf(x / sqrt(2))) / 2 */
+    FC_GELU_TANH, /* x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2 */
+    FC_ACTIVATIONS
+} fc_activation;
 typedef enum fc_algorithm { FC_AUTO, FC_DIRECT, FC_WINOGRAD, FC_REFERENCE } fc_algorithm;
 typedef enum fc_precision { FC_DEFAULT, FC_STRICT, FC_HIGH, FC_MEDIUM } fc_precision;
 
@@ -181,8 +191,9 @@ typedef struct fc_explanation {
 } fc_explanation;
 
 /* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has
- * those. Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
- * FC_BAD_ALGORITHM: the algorithm named cannot do the problem; the reason is told. */
+ * those. With a bias or an activation FC_BACKWARD_INPUT is fc_conv_transpose2d. Their data is not touched; a pointer
+ * matters where speed depends on alignment. bias and options may be NULL. FC_BAD_ALGORITHM: the algorithm
+ * named cannot do the problem; the reason is told. */
 fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
                             const fc_array *bias, const fc_array *y, const fc_options *options,
                             fc_explanation *explanation);
@@ -328,10 +339,33 @@ fc_status fc_local_response_norm_forward(const fc_local_response_norm *g, const 
 fc_status fc_local_response_norm_backward(const fc_local_response_norm *g, const fc_array *grad_y, const fc_array *x,
                                           const fc_array *grad_x);
 
-/* A training step, on adjacent numbers of one type. grad_x = grad_y times the slope of the activation, from its result
- * y; grad_x may be grad_y. */
-fc_status fc_activation_backward(fc_activation activation, fc_dtype dtype, int64_t count, const void *grad_y,
-                                 const void *y, void *grad_x);
+/* Rows of adjacent numbers of one type; the next row of an array begins so many numbers further. */
+typedef struct fc_rows {
+    int64_t rows, columns;
+    int64_t x_row, grad_row, y_row; /* of x, of grad_y, and of what is written; may be negative */
+} fc_rows;
+
+/* y = activation(x), any but FC_NONE; `slope` is read by FC_LEAKY_RELU. y may be x. */
+fc_status fc_activate(fc_activation activation, double slope, fc_dtype dtype, const fc_rows *rows, const void *x,
+                      void *y);
+/* grad_x = grad_y times the slope of the activation: of FC_RELU to FC_SIGMOID from the result y = x, of the others from
+ * the argument x. grad_x may be grad_y or x. */
+fc_status fc_activation_backward(fc_activation activation, double slope, fc_dtype dtype, const fc_rows *rows,
+                                 const void *grad_y, const void *x, void *grad_x);
+
+/* Softmax, e^x / sum(e^x), or its logarithm, along the middle axis of arrays (outer, classes, inner), whose strides
+ * count elements. */
+typedef struct fc_softmax {
+    int logarithm;
+    int64_t outer, classes, inner;
+} fc_softmax;
+fc_status fc_softmax_forward(const fc_softmax *g, fc_dtype dtype, const void *x, const int64_t x_stride[3], void *y,
+                             const int64_t y_stride[3]);
+/* From the result y. grad_x may be grad_y or y, where the strides are the same. */
+fc_status fc_softmax_backward(const fc_softmax *g, fc_dtype dtype, const void *grad_y, const int64_t grad_y_stride[3],
+                              const void *y, const int64_t y_stride[3], void *grad_x, const int64_t grad_x_stride[3]);
+
+/* A training step, on adjacent numbers of one type. */
 
 /* y = activation(a + b), of FC_NONE, FC_RELU and FC_LEAKY_RELU; y may be a or b. */
 fc_status fc_add(fc_activation activation, fc_dtype dtype, int64_t count, const void *a, const void *b, void *y);

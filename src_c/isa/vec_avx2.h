@@ -54,6 +54,44 @@ FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm256_div_ps(a, b); }
 FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return _mm256_div_pd(a, b); }
 FC_INLINE v_f32 root_f32(v_f32 a) { return _mm256_sqrt_ps(a); }
 FC_INLINE v_f64 root_f64(v_f64 a) { return _mm256_sqrt_pd(a); }
+FC_INLINE v_f32 abs_f32(v_f32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+FC_INLINE v_f64 abs_f64(v_f64 a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+/* The sign of b before the bits of a, whose own sign is plus. */
+FC_INLINE v_f32 with_sign_f32(v_f32 a, v_f32 b) { return _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f))); }
+FC_INLINE v_f64 with_sign_f64(v_f64 a, v_f64 b) { return _mm256_or_pd(a, _mm256_and_pd(b, _mm256_set1_pd(-0.0))); }
+/* a * 2^n, rounded once, for whole n whose half is an exponent. */
+FC_INLINE v_f32 power_of_two_f32(__m256i n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+FC_INLINE v_f64 power_of_two_f64(__m128i n) {
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(n, _mm_set1_epi32(1023))), 52));
+}
+FC_INLINE v_f32 scale_f32(v_f32 a, v_f32 n) {
+    const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
+    return _mm256_mul_ps(_mm256_mul_ps(a, power_of_two_f32(half)), power_of_two_f32(_mm256_sub_epi32(whole, half)));
+}
+FC_INLINE v_f64 scale_f64(v_f64 a, v_f64 n) {
+    const __m128i whole = _mm256_cvtpd_epi32(n), half = _mm_srai_epi32(whole, 1);
+    return _mm256_mul_pd(_mm256_mul_pd(a, power_of_two_f64(half)), power_of_two_f64(_mm_sub_epi32(whole, half)));
+}
+/* Over all lanes: the sum, taken in double precision, and the largest, none being NaN. */
+FC_INLINE double sum_lanes_f64(v_f64 a) {
+    const __m128d pairs = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(pairs, _mm_unpackhi_pd(pairs, pairs)));
+}
+FC_INLINE double sum_lanes_f32(v_f32 a) {
+    const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(a));
+    return sum_lanes_f64(_mm256_add_pd(low, _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))));
+}
+FC_INLINE float max_lanes_f32(v_f32 a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+FC_INLINE double max_lanes_f64(v_f64 a) {
+    const __m128d two = _mm_max_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)));
+}
 FC_INLINE m_f32 above_f32(v_f32 a, v_f32 b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); } /* lanes in which a > b */
 FC_INLINE m_f64 above_f64(v_f64 a, v_f64 b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
 /* a > b ? a : b, so b when either is NaN. */

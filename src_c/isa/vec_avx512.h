@@ -46,6 +46,22 @@ FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return _mm512_div_ps(a, b); }
 FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return _mm512_div_pd(a, b); }
 FC_INLINE v_f32 root_f32(v_f32 a) { return _mm512_sqrt_ps(a); }
 FC_INLINE v_f64 root_f64(v_f64 a) { return _mm512_sqrt_pd(a); }
+FC_INLINE v_f32 abs_f32(v_f32 a) { return _mm512_abs_ps(a); }
+FC_INLINE v_f64 abs_f64(v_f64 a) { return _mm512_abs_pd(a); }
+/* The sign of b before the bits of a, whose own sign is plus. */
+FC_INLINE v_f32 with_sign_f32(v_f32 a, v_f32 b) { return _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f))); }
+FC_INLINE v_f64 with_sign_f64(v_f64 a, v_f64 b) { return _mm512_or_pd(a, _mm512_and_pd(b, _mm512_set1_pd(-0.0))); }
+/* a * 2^n, rounded once, for whole n whose half is an exponent. */
+FC_INLINE v_f32 scale_f32(v_f32 a, v_f32 n) { return _mm512_scalef_ps(a, n); }
+FC_INLINE v_f64 scale_f64(v_f64 a, v_f64 n) { return _mm512_scalef_pd(a, n); }
+/* Over all lanes: the sum, taken in double precision, and the largest, none being NaN. */
+FC_INLINE double sum_lanes_f64(v_f64 a) { return _mm512_reduce_add_pd(a); }
+FC_INLINE double sum_lanes_f32(v_f32 a) {
+    const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(a));
+    return _mm512_reduce_add_pd(_mm512_add_pd(low, _mm512_cvtps_pd(_mm512_extractf32x8_ps(a, 1))));
+}
+FC_INLINE float max_lanes_f32(v_f32 a) { return _mm512_reduce_max_ps(a); }
+FC_INLINE double max_lanes_f64(v_f64 a) { return _mm512_reduce_max_pd(a); }
 FC_INLINE m_f32 above_f32(v_f32 a, v_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); } /* lanes in which a > b */
 FC_INLINE m_f64 above_f64(v_f64 a, v_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 /* a > b ? a : b, so b when either is NaN. */

@@ -69,6 +69,33 @@ FC_INLINE v_f32 div_f32(v_f32 a, v_f32 b) { return vdivq_f32(a, b); }
 FC_INLINE v_f64 div_f64(v_f64 a, v_f64 b) { return vdivq_f64(a, b); }
 FC_INLINE v_f32 root_f32(v_f32 a) { return vsqrtq_f32(a); }
 FC_INLINE v_f64 root_f64(v_f64 a) { return vsqrtq_f64(a); }
+FC_INLINE v_f32 abs_f32(v_f32 a) { return vabsq_f32(a); }
+FC_INLINE v_f64 abs_f64(v_f64 a) { return vabsq_f64(a); }
+/* The sign of b before the bits of a, whose own sign is plus. */
+FC_INLINE v_f32 with_sign_f32(v_f32 a, v_f32 b) { return vbslq_f32(vdupq_n_u32(1u << 31), b, a); }
+FC_INLINE v_f64 with_sign_f64(v_f64 a, v_f64 b) { return vbslq_f64(vdupq_n_u64(1ull << 63), b, a); }
+/* a * 2^n, rounded once, for whole n whose half is an exponent. */
+FC_INLINE v_f32 power_of_two_f32(int32x4_t n) {
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
+}
+FC_INLINE v_f64 power_of_two_f64(int64x2_t n) {
+    return vreinterpretq_f64_s64(vshlq_n_s64(vaddq_s64(n, vdupq_n_s64(1023)), 52));
+}
+FC_INLINE v_f32 scale_f32(v_f32 a, v_f32 n) {
+    const int32x4_t whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
+    return vmulq_f32(vmulq_f32(a, power_of_two_f32(half)), power_of_two_f32(vsubq_s32(whole, half)));
+}
+FC_INLINE v_f64 scale_f64(v_f64 a, v_f64 n) {
+    const int64x2_t whole = vcvtq_s64_f64(n), half = vshrq_n_s64(whole, 1);
+    return vmulq_f64(vmulq_f64(a, power_of_two_f64(half)), power_of_two_f64(vsubq_s64(whole, half)));
+}
+/* Over all lanes: the sum, taken in double precision, and the largest, none being NaN. */
+FC_INLINE double sum_lanes_f64(v_f64 a) { return vaddvq_f64(a); }
+FC_INLINE double sum_lanes_f32(v_f32 a) {
+    return vaddvq_f64(vaddq_f64(vcvt_f64_f32(vget_low_f32(a)), vcvt_high_f64_f32(a)));
+}
+FC_INLINE float max_lanes_f32(v_f32 a) { return vmaxvq_f32(a); }
+FC_INLINE double max_lanes_f64(v_f64 a) { return vmaxvq_f64(a); }
 FC_INLINE m_f32 above_f32(v_f32 a, v_f32 b) { return vcgtq_f32(a, b); } /* lanes in which a > b */
 FC_INLINE m_f64 above_f64(v_f64 a, v_f64 b) { return vcgtq_f64(a, b); }
 /* a > b ? a : b, so b when either is NaN. */

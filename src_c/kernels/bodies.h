@@ -11,4 +11,8 @@
 #include "elementwise/elementwise_body.h"
 #include "norm/norm_body.h"
 #include "response/response_body.h"
+#include "activation/coefficients.h"
+#include "activation/functions_body.h"
+#include "activation/activation_body.h"
+#include "softmax/softmax_body.h"
 #undef F

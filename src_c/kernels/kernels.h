@@ -3,6 +3,7 @@
 #ifndef FC_KERNELS_H
 #define FC_KERNELS_H
 
+#include "activation/activation.h"
 #include "copy/copy.h"
 #include "depthwise/depthwise.h"
 #include "elementwise/elementwise.h"
@@ -11,6 +12,7 @@
 #include "pool/pool.h"
 #include "reduce/reduce.h"
 #include "response/response.h"
+#include "softmax/softmax.h"
 #include "split/split.h"
 #include "winograd/winograd.h"
 

@@ -9,3 +9,6 @@
 #include "elementwise/elementwise_ref.h"
 #include "norm/norm_ref.h"
 #include "response/response_ref.h"
+#include "activation/exact.h"
+#include "activation/activation_ref.h"
+#include "softmax/softmax_ref.h"

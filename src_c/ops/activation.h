@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "../include/fastconv.h"
-#include "../kernels/gemm/gemm.h"
+#include "../kernels/kernels.h"
 
 /* The activation of a call; NULL: all defaults. */
 static inline fc_activation fc_activation_of(const fc_options *options) {
@@ -16,8 +16,11 @@ static inline fc_activation fc_activation_of(const fc_options *options) {
 /* The part of an activation that the tile kernel does itself. */
 fc_epilogue fc_epilogue_of(fc_activation activation);
 
-/* y[i] = f(y[i]) for the activations that the tile kernel leaves: tanh and sigmoid; nothing for the others. */
-void fc_activate_row(fc_activation activation, fc_dtype dtype, int64_t n, void *y, ptrdiff_t step);
+/* Whether an activation is left for fc_activate_row. */
+static inline int fc_is_left(fc_activation activation) { return activation > FC_LEAKY_RELU; }
+
+/* y[i * step] = f(y[i * step]) for the activations that the tile kernel leaves; nothing for the others. */
+void fc_activate_row(const fc_kernels *kernels, fc_activation activation, int64_t n, void *y, ptrdiff_t step);
 
 /* f(x), any activation. */
 double fc_activate_one(fc_activation activation, double x);

@@ -67,7 +67,7 @@ static void run_for_explanation(const fc_conv2d_algorithm *a, const fc_conv2d *g
                                 const fc_array *x, const fc_array *weight, const fc_array *bias, const fc_array *y,
                                 fc_activation activation) {
     if (operation == FC_FORWARD) a->forward(g, x, weight, bias, y, activation);
-    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, NULL, x, FC_NONE);
+    else if (operation == FC_BACKWARD_INPUT) a->backward_input(g, y, weight, bias, x, activation);
     else a->backward_weight(g, y, x, weight);
 }
 

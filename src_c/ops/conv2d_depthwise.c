@@ -263,9 +263,9 @@ static void run_phase(task *t, int64_t i, int64_t j) {
             char *y = results + ((p - t->row) * step_out(&pl->h) * t->result_row + (q - t->column) * d.y_pixel) *
                                     (int64_t)pl->size;
             pl->kernels->depthwise(&d, t->line, weight, bias, y);
-            if (pl->activation == FC_TANH || pl->activation == FC_SIGMOID)
+            if (fc_is_left(pl->activation))
                 for (int64_t k = 0; k < d.pixels; k++)
-                    fc_activate_row(pl->activation, pl->dtype, d.channels, y + k * d.y_pixel * (int64_t)pl->size, 1);
+                    fc_activate_row(pl->kernels, pl->activation, d.channels, y + k * d.y_pixel * (int64_t)pl->size, 1);
         }
     }
 }

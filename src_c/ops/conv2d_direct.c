@@ -448,9 +448,9 @@ static void finish_results(task *t) {
     const int64_t filters = FC_MIN(t->panels * pl->panel_width, d->k - k0);
     char *y = (char *)d->y.data + (t->group * d->y_group + k0 * stride[3]) * (int64_t)pl->size;
     char *results = pl->direct_y ? y : t->output;
-    if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+    if (fc_is_left(d->activation))
         for (int64_t i = 0; i < t->pixels; i++)
-            fc_activate_row(d->activation, pl->dtype, filters, results + t->c_row[i] * (int64_t)pl->size, 1);
+            fc_activate_row(pl->kernels, d->activation, filters, results + t->c_row[i] * (int64_t)pl->size, 1);
     if (pl->direct_y) return;
     const int64_t width = t->panels * pl->panel_width;
     for (int64_t j = 0; j < t->block.rows; j++) {

@@ -357,9 +357,9 @@ static void finish_results(const task *t) {
               (t->group * d->y_group + fc_image_at(&d->y, t->n) + t->p * stride[1] + t->q * stride[2]) * size;
     for (int64_t i = 0; i < lines; i++, y += stride[1] * size) {
         char *results = t->output + i * pitch * size;
-        if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+        if (fc_is_left(d->activation))
             for (int64_t k = 0; k < d->k; k++)
-                fc_activate_row(d->activation, pl->dtype, pixels, results + k * pl->lanes * size, 1);
+                fc_activate_row(pl->kernels, d->activation, pixels, results + k * pl->lanes * size, 1);
         pl->kernels->copy(pixels, d->k, results, 1, pl->lanes, y, stride[2], stride[3]);
     }
 }

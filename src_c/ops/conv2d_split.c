@@ -402,9 +402,9 @@ static void finish_results(task *t) {
     const int64_t filters = FC_MIN(width, d->k - k0);
     float *y = (float *)d->y.data + t->group * d->y_group + k0 * stride[3];
     float *results = pl->direct_y ? y : t->output;
-    if (d->activation == FC_TANH || d->activation == FC_SIGMOID)
+    if (fc_is_left(d->activation))
         for (int64_t i = 0; i < t->pixels; i++)
-            fc_activate_row(d->activation, FC_FLOAT32, filters, results + t->c_row[i], 1);
+            fc_activate_row(pl->kernels, d->activation, filters, results + t->c_row[i], 1);
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t first = j * t->block.columns;
         if (!pl->direct_y)

@@ -217,10 +217,10 @@ static void deliver_row(const task *t, char *y, int64_t rows, int64_t columns, i
 static void activate_row(const task *t, char *y, int64_t rows, int64_t columns, int filters) {
     const plan *pl = t->pl;
     const int64_t *stride = pl->d->y.stride;
-    if (pl->d->activation != FC_TANH && pl->d->activation != FC_SIGMOID) return;
+    if (!fc_is_left(pl->d->activation)) return;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
-            fc_activate_row(pl->d->activation, pl->dtype, filters,
+            fc_activate_row(pl->kernels, pl->d->activation, filters,
                             y + (i * stride[1] + j * stride[2]) * (int64_t)pl->size, stride[3]);
 }
 

@@ -11,13 +11,6 @@
 #include "../../include/fastconv.h"
 #include "../gemm/gemm.h"
 
-typedef enum fc_slope { FC_SLOPE_RELU, FC_SLOPE_LEAKY_RELU, FC_SLOPE_TANH, FC_SLOPE_SIGMOID } fc_slope;
-
-/* grad_x[i] = grad_y[i] * slope of the activation, from its result y[i]: y > 0 ? 1 : 0; y > 0 ? 1 : 0.01; 1 - y*y;
- * y - y*y. grad_x may be grad_y. */
-typedef void (*fc_activation_backward_fn)(fc_slope slope, int64_t count, const void *grad_y, const void *y,
-                                          void *grad_x);
-
 /* y[i] = activation(a[i] + b[i]). y may be a or b. */
 typedef void (*fc_sum_fn)(fc_epilogue activation, int64_t count, const void *a, const void *b, void *y);
 

@@ -1,32 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The elementwise kernels over the vector vocabulary; see elementwise.h for the contracts. */
-FC_INLINE F(v) F(slope_of)(const fc_slope slope, F(v) y) {
-    const F(v) one = F(set1)(1), minus = F(mul)(F(set1)(-1), F(mul)(y, y));
-    switch (slope) {
-        case FC_SLOPE_RELU: return F(pick)(F(above)(y, F(zero)()), one, F(zero)());
-        case FC_SLOPE_LEAKY_RELU: return F(pick)(F(above)(y, F(zero)()), one, F(set1)((T)0.01));
-        case FC_SLOPE_TANH: return F(add)(one, minus);
-        default: return F(add)(y, minus);
-    }
-}
-
-FC_INLINE void F(activation_backward_of)(const fc_slope slope, int64_t count, const T *grad_y, const T *y, T *grad_x) {
-    int64_t i = 0;
-    for (; i + F(VL) <= count; i += F(VL))
-        F(store)(grad_x + i, F(mul)(F(load)(grad_y + i), F(slope_of)(slope, F(load)(y + i))));
-    const int n = (int)(count - i);
-    if (n > 0) F(store_n)(grad_x + i, F(mul)(F(load_n)(grad_y + i, n), F(slope_of)(slope, F(load_n)(y + i, n))), n);
-}
-
-static void F(activation_backward)(fc_slope slope, int64_t count, const void *grad_y, const void *y, void *grad_x) {
-    switch (slope) {
-        case FC_SLOPE_RELU: F(activation_backward_of)(FC_SLOPE_RELU, count, grad_y, y, grad_x); break;
-        case FC_SLOPE_LEAKY_RELU: F(activation_backward_of)(FC_SLOPE_LEAKY_RELU, count, grad_y, y, grad_x); break;
-        case FC_SLOPE_TANH: F(activation_backward_of)(FC_SLOPE_TANH, count, grad_y, y, grad_x); break;
-        default: F(activation_backward_of)(FC_SLOPE_SIGMOID, count, grad_y, y, grad_x); break;
-    }
-}
-
 FC_INLINE void F(sum_of)(const fc_epilogue activation, int64_t count, const T *a, const T *b, T *y) {
     int64_t i = 0;
     for (; i + F(VL) <= count; i += F(VL))

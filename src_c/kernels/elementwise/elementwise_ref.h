@@ -1,19 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * The elementwise kernels, one number at a time; see elementwise.h for the contracts. */
-static T F(slope_at)(fc_slope slope, T y) {
-    switch (slope) {
-        case FC_SLOPE_RELU: return (T)(y > 0);
-        case FC_SLOPE_LEAKY_RELU: return y > 0 ? (T)1 : (T)0.01;
-        case FC_SLOPE_TANH: return (T)1 - y * y;
-        default: return y - y * y;
-    }
-}
-
-static void F(activation_backward)(fc_slope slope, int64_t count, const void *grad_y, const void *y, void *grad_x) {
-    for (int64_t i = 0; i < count; i++)
-        ((T *)grad_x)[i] = ((const T *)grad_y)[i] * F(slope_at)(slope, ((const T *)y)[i]);
-}
-
 static void F(sum)(fc_epilogue activation, int64_t count, const void *a, const void *b, void *y) {
     for (int64_t i = 0; i < count; i++)
         ((T *)y)[i] = F(epilogue)(((const T *)a)[i] + ((const T *)b)[i], activation);
