@@ -127,7 +127,7 @@ def run_test(builder, tree, kind, arguments):
     if kind == "make":
         command = [str(builder.program(tree, words[0])), *words[1:]]
     else:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "-p", "no:cacheprovider", *words]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *words]
     try:
         done = subprocess.run(
             command,
