@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 from compare import same_bits
-from test_models import data, small_model
+from small_models import data, small_model
 
 import fastconv as fc
 from fastconv import layers, models

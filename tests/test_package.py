@@ -129,11 +129,12 @@ def run(program, *options):
 
 
 def test_import_takes_50_milliseconds_beyond_numpy():
+    """Of the processor, so that what else the machine does has no say."""
     program = """
 import time, numpy
-start = time.perf_counter()
+start = time.process_time()
 import fastconv
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
     assert any(float(run(program)) < 0.05 for _ in range(8))
 

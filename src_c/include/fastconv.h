@@ -191,8 +191,9 @@ typedef struct fc_explanation {
 } fc_explanation;
 
 /* What the function of this operation would do with these arrays; x, weight and y are their gradients where it has
- * those. With a bias or an activation FC_BACKWARD_INPUT is fc_conv_transpose2d. Their data is not touched; a pointer matters where speed depends on alignment. bias and options may be NULL.
- * FC_BAD_ALGORITHM: the algorithm named cannot do the problem; the reason is told. */
+ * those. With a bias or an activation FC_BACKWARD_INPUT is fc_conv_transpose2d. Their data is not touched; a pointer
+ * matters where speed depends on alignment. bias and options may be NULL. FC_BAD_ALGORITHM: the algorithm
+ * named cannot do the problem; the reason is told. */
 fc_status fc_conv2d_explain(const fc_conv2d *g, fc_operation operation, const fc_array *x, const fc_array *weight,
                             const fc_array *bias, const fc_array *y, const fc_options *options,
                             fc_explanation *explanation);

@@ -49,7 +49,8 @@ fc_status fc_avg_pool2d_backward(const fc_pool2d *g, const fc_array *grad_y, con
     if (scratch == NULL) return FC_NO_MEMORY;
     fc_span *rows = (fc_span *)(void *)scratch, *columns = rows + g->h;
     cover_all(g, rows, columns);
-    fc_unpool u = {.g = g, .grad_y = grad_y, .grad_x = grad_x, .depth = &fc_pool_flat, .rows = rows, .columns = columns};
+    fc_unpool u = {.g = g, .grad_y = grad_y, .grad_x = grad_x, .depth = &fc_pool_flat, .rows = rows,
+                   .columns = columns};
     fc_unpool_plan(&u, worker_bytes);
     const fc_status status = fc_unpool_run_tasks(&u, threads, scratch + cover_bytes);
     fc_scratch_give_back(scratch);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The rest of a training step: sums of branches and the update of the parameters, each in one pass. Numbers do not
- * meet, so the bits depend on no thread; the squares of the gradients are summed in parts that depend on their number. */
+ * meet, so the bits depend on no thread; the squares of the gradients are summed in parts that depend on their
+ * number. */
 #include "../base/compiler.h"
 #include "../base/convert.h"
 #include "../base/threads.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Max pooling of images and volumes, backward. The indices alone say where each gradient goes; they need not come from a pooling.
+ * Max pooling of images and volumes, backward. The indices alone say where each gradient goes; they need not come
+ * from a pooling.
  *
  *   measure   every index is checked, and for each slice, row and column of windows it is noted which slices, lines and
  *             columns of the input their indices lie in: indices of a pooling lie in narrow strips

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Pooling, forward. Tasks are image x output slice (of volumes) x block of output rows x block of channels. Where channels are adjacent the kernels
- * read and write the arrays themselves; elsewhere (NCHW) the lines that a task reads are packed with adjacent channels
- * and its results copied out, so that both layouts run one kernel. */
+ * Pooling, forward. Tasks are image x output slice (of volumes) x block of output rows x block of channels. Where
+ * channels are adjacent the kernels read and write the arrays themselves; elsewhere (NCHW) the lines that a task reads
+ * are packed with adjacent channels and its results copied out, so that both layouts run one kernel. */
 #include "../base/compiler.h"
 #include "../base/convert.h"
 #include "../base/scratch.h"
@@ -115,9 +115,9 @@ static void pool_packed(const job *j, int64_t n, int64_t o, int64_t p, int64_t r
                            memory + t * slice * j->kernels->element_size);
     }
     from.step = slice;
-    const fc_pool_layout m = {.first_line = lines.first, .x_line = g->w * channels, .x_column = channels, .first_row = p,
-                              .y_row = g->q * channels, .y_column = channels, .indices_row = g->q * channels,
-                              .indices_column = channels, .channels = channels};
+    const fc_pool_layout m = {.first_line = lines.first, .x_line = g->w * channels, .x_column = channels,
+                              .first_row = p, .y_row = g->q * channels, .y_column = channels,
+                              .indices_row = g->q * channels, .indices_column = channels, .channels = channels};
     int64_t *indices = j->indices == NULL ? NULL : (int64_t *)(void *)(memory + j->indices_at);
     pool_rows(j, &m, &from, p, rows, memory, memory + j->y_at, indices);
     const fc_array y = at_slice(j->y, j->depth->y, o);
@@ -174,7 +174,8 @@ static int place_fits(const fc_pool2d *g, const fc_pool_depth *depth, fc_dtype d
 fc_status fc_max_pool(const fc_pool2d *g, const fc_pool_depth *depth, const fc_array *x, const fc_array *y,
                       int64_t *indices, const int64_t indices_stride[4]) {
     if (!fc_is_compute_type(y->dtype)) return FC_BAD_DTYPE;
-    job j = {.g = g, .depth = depth, .x = x, .y = y, .indices = indices, .indices_stride = indices_stride, .maximum = 1};
+    job j = {.g = g, .depth = depth, .x = x, .y = y, .indices = indices, .indices_stride = indices_stride,
+             .maximum = 1};
     j.index_kernels = fc_kernels_for(FC_FLOAT64);
     j.kernels = place_fits(g, depth, y->dtype) ? fc_kernels_for(y->dtype) : fc_reference_kernels(y->dtype);
     j.in_place = x->dtype == y->dtype && (g->c == 1 || (x->stride[3] == 1 && y->stride[3] == 1 &&

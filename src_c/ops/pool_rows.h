@@ -27,7 +27,8 @@ void fc_pool_taps(int64_t o, int64_t kernel, int64_t stride, int64_t dilation, i
                   int64_t *first, int64_t *count);
 
 /* The run that starts at window (p, q): up to all windows that lie wholly inside the image, or a single one at the
- * border. *x_at and *y_at receive the offsets of its first pixel. It is that of an image; run->indices is left alone. */
+ * border. *x_at and *y_at receive the offsets of its first pixel. It is that of an image; run->indices is left
+ * alone. */
 fc_pool_run fc_pool_run_at(const fc_pool2d *g, const fc_pool_layout *m, int64_t p, int64_t q, ptrdiff_t *x_at,
                            ptrdiff_t *y_at);
 

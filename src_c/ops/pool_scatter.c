@@ -122,7 +122,8 @@ static void zero_plane(const fc_scatter *j, const task *t) {
 
 /* A row of windows: grad_y of each channel is added to the pixel that won. `size` is a constant after inlining. Indices
  * are checked again: another thread may have changed them since. */
-FC_INLINE void scatter_row(const size_t size, const fc_scatter *j, const task *t, const int64_t *at, const void *y, void *x) {
+FC_INLINE void scatter_row(const size_t size, const fc_scatter *j, const task *t, const int64_t *at, const void *y,
+                           void *x) {
     const int64_t *xs = j->grad_x->stride, *ys = j->grad_y->stride, *is = j->indices_stride;
     const grid to = grid_x(j);
     const int64_t w = j->g->w, pixels = pixels_of(&to);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Tasks are image x slice (of volumes) x block of lines x block of channels. Where channels are adjacent the kernel reads and writes the
- * arrays themselves; elsewhere (averages in NCHW) what a task reads is packed with adjacent channels and its lines are
- * copied out. */
+ * Tasks are image x slice (of volumes) x block of lines x block of channels. Where channels are adjacent the kernel
+ * reads and writes the arrays themselves; elsewhere (averages in NCHW) what a task reads is packed with adjacent
+ * channels and its lines are copied out. */
 #include "unpool.h"
 
 #include "../base/compiler.h"
