@@ -22,7 +22,11 @@ static double worth(const fc_problem *problem) {
 /* Measured against the direct algorithm on AVX-512, layers of ResNet-50 and VGG-16, 1 and 8 images. Three parts: x1.1
  * to x1.6 from 64 multiply-adds a number on (256 channels, 128 filters, 1x1), x0.6 to x0.9 below 58; with 7x7 results
  * x0.7 to x0.9 for one image, which splits all weights for few products. Two parts: x1.05 to x2.5 from 28 on (64
- * channels, 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on. */
+ * channels, 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on.
+ *
+ * Dense layers are images of one pixel, and stay on vectors. With 400 x 120 to 4096 x 4096 weights two parts were x1.6
+ * to x2.0 with 64 rows and more, but x0.4 with one row, for which all weights are split; three parts x1.1 to x1.4 and
+ * x0.3. Weights packed before: x1.1 and x0.7 with one row. */
 static int is_large(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int64_t pixels = problem->operation == FC_BACKWARD_INPUT
