@@ -24,19 +24,11 @@
 #include "blocking.h"
 #include "direct.h"
 #include "explain.h"
+#include "split_panels.h"
 
 typedef struct plan {
-    const fc_direct *d;
-    const fc_kernels *kernels;
-    const fc_split *split;
-    int parts;
-    fc_window window;
-    fc_array x;
+    fc_split_product of;
     int64_t total_rows;
-    fc_passes passes; /* channels in multiples of a chunk */
-    int64_t chunks;   /* of channels, in all */
-    int gathered;
-    int64_t panels;
     const fc_bf16 *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
     fc_filter_blocks filters;
     int direct_y;  /* results are added up in y itself */
@@ -50,103 +42,40 @@ typedef struct plan {
         marks_at;
 } plan;
 
-/* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
-typedef struct pass {
-    int64_t r, rows, c, channels, chunks, chunks_before;
-} pass;
-
-static pass pass_at(const plan *pl, int64_t index) {
-    const fc_passes *split = &pl->passes;
-    pass ps;
-    ps.r = index / split->channel_blocks * split->rows;
-    ps.c = index % split->channel_blocks * split->channels;
-    ps.rows = FC_MIN(split->rows, pl->window.r - ps.r);
-    ps.channels = FC_MIN(split->channels, pl->d->c - ps.c);
-    ps.chunks = ps.rows * pl->window.s * fc_ceil_div(ps.channels, FC_SPLIT_TERMS);
-    ps.chunks_before = (ps.r * pl->chunks + ps.rows * (ps.c / FC_SPLIT_TERMS)) * pl->window.s;
-    return ps;
-}
-
-static int64_t pass_count(const plan *pl) { return pl->passes.row_blocks * pl->passes.channel_blocks; }
-
-static int panel_columns(const plan *pl, int64_t panel) {
-    return (int)FC_MIN(FC_SPLIT_COLUMNS, pl->d->k - panel * FC_SPLIT_COLUMNS);
-}
-
-static int64_t all_chunks(const plan *pl) { return pl->window.r * pl->window.s * pl->chunks; }
-
-/* Where a panel lies among all, in numbers. */
-static int64_t panel_at(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
-    const int64_t chunk = (group * all_chunks(pl) + ps->chunks_before) * pl->panels + panel * ps->chunks;
-    return chunk * pl->parts * FC_SPLIT_PANEL;
-}
-
 static char *worker_memory(const plan *pl, int worker) {
     return pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
 }
 
-/* Numbers of all panels. */
-static size_t all_panels(const plan *pl) {
-    return (size_t)(pl->d->groups * all_chunks(pl) * pl->panels * pl->parts) * FC_SPLIT_PANEL;
-}
-
 /* ---------------------------------------------------------------- planning */
-
-/* Chunks of a pass. In three parts the sums of 36 chunks, 216 roundings, are off by 2.6e-7 of the result, those of two
- * times 18 chunks by 1.8e-7 and 3 % later. Gathered input would not fit into L2 with more. */
-enum { MOST_CHUNKS = 36, MOST_EXACT_CHUNKS = 18, MOST_GATHERED_CHUNKS = 18 };
 
 /* Pixels of a block: each chunk of weights that a pass brings in serves this many. */
 enum { BLOCK_PIXELS = 336 };
 
-/* Panels whose weights are split together, 128 bytes of each row of weights a panel. Rows of 16 KiB are a page each, and
- * with a panel at a time 1 to 16 rows of results of a layer of 4096 x 4096 weights took 1.3 to 1.6 times as long. */
-enum { PANELS_AT_ONCE = 8 };
-
 /* Bytes of a block's input, in parts: a third of a 2 MiB L2. */
 enum { INPUT_BYTES = 704 << 10 };
 
-/* A product with a tile of 7 rows takes 13 cycles, one of 14 rows 15, one of 16 rows 16: shorter rows are gathered. */
-enum { SHORT_ROW = 12 };
-
-static int gathers(const fc_window *w) {
-    if (w->r == 1 && w->s == 1) return 0; /* lines of such windows follow one another anyway */
-    const int64_t tiles = fc_ceil_div(w->q, FC_SPLIT_ROWS);
-    return w->q < SHORT_ROW * tiles;
-}
-
-static fc_passes split_reduction(const fc_window *w, int64_t chunks, int gathered, int parts) {
-    const int64_t most = gathered ? MOST_GATHERED_CHUNKS : parts == 3 ? MOST_EXACT_CHUNKS : MOST_CHUNKS;
-    const int64_t taps = w->r * w->s;
-    fc_passes passes = {.rows = taps > most ? FC_MAX(1, most / w->s) : w->r};
-    const int64_t fit = FC_MAX(1, most / (passes.rows * w->s));
-    passes.channels = fc_ceil_div(chunks, fc_ceil_div(chunks, fit)) * FC_SPLIT_TERMS;
-    passes.row_blocks = fc_ceil_div(w->r, passes.rows);
-    passes.channel_blocks = fc_ceil_div(chunks * FC_SPLIT_TERMS, passes.channels);
-    return passes;
-}
-
 static double multiply_adds(const plan *pl) {
-    const fc_direct *d = pl->d;
-    return (double)pl->total_rows * (double)pl->window.q * (double)(pl->window.r * pl->window.s) * (double)d->c *
-           (double)d->k * (double)d->groups;
+    const fc_direct *d = pl->of.d;
+    const fc_window *w = &pl->of.window;
+    return (double)pl->total_rows * (double)w->q * (double)(w->r * w->s) * (double)d->c * (double)d->k *
+           (double)d->groups;
 }
 
 /* Packed pixels of a block, times the taps where they are gathered. */
 static int64_t packed_pixels(const plan *pl) {
-    if (pl->gathered) return pl->blocks.rows * pl->blocks.columns * pl->passes.rows * pl->window.s;
-    return fc_lines_size(&pl->window, pl->blocks.rows, pl->blocks.columns);
+    if (pl->of.gathered) return pl->blocks.rows * pl->blocks.columns * pl->of.passes.rows * pl->of.window.s;
+    return fc_lines_size(&pl->of.window, pl->blocks.rows, pl->blocks.columns);
 }
 
 static void split_pixels(plan *pl) {
-    const int64_t elements = INPUT_BYTES / (pl->parts * (int64_t)sizeof(fc_bf16));
+    const int64_t elements = INPUT_BYTES / (pl->of.parts * (int64_t)sizeof(fc_bf16));
     int64_t pixels = BLOCK_PIXELS;
-    fc_window w = pl->window;
-    if (pl->gathered) { /* as if the window were one pixel: every block is as long as its results */
-        pixels = FC_MIN(pixels, elements / (pl->passes.rows * w.s * pl->passes.channels));
+    fc_window w = pl->of.window;
+    if (pl->of.gathered) { /* as if the window were one pixel: every block is as long as its results */
+        pixels = FC_MIN(pixels, elements / (pl->of.passes.rows * w.s * pl->of.passes.channels));
         w.r = w.s = w.stride_h = w.stride_w = 1;
     }
-    pl->blocks = fc_split_pixels(&w, pl->total_rows, pl->passes.channels, pixels, elements, FC_SPLIT_ROWS);
+    pl->blocks = fc_split_pixels(&w, pl->total_rows, pl->of.passes.channels, pixels, elements, FC_SPLIT_ROWS);
 }
 
 static int64_t most_tiles(const plan *pl) {
@@ -154,20 +83,22 @@ static int64_t most_tiles(const plan *pl) {
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
-    const fc_direct *d = pl->d;
-    const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns), part = sizeof(fc_bf16) * (size_t)pl->parts;
-    const size_t pass_chunks = (size_t)(pl->passes.rows * pl->window.s * (pl->passes.channels / FC_SPLIT_TERMS));
-    const size_t weights = pl->pack_late || d->weight.packed != NULL ? 0 : all_panels(pl);
+    const fc_direct *d = pl->of.d;
+    const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns), part = sizeof(fc_bf16) * (size_t)pl->of.parts;
+    const fc_passes *passes = &pl->of.passes;
+    const size_t pass_chunks = (size_t)(passes->rows * pl->of.window.s * (passes->channels / FC_SPLIT_TERMS));
+    const size_t weights = pl->pack_late || d->weight.packed != NULL ? 0 : (size_t)fc_split_all_panels(&pl->of);
     const size_t output = pl->direct_y ? 0 : pixels * (size_t)(pl->filters.panels * FC_SPLIT_COLUMNS);
+    const size_t late = pl->pack_late ? (size_t)FC_MIN(FC_SPLIT_PANELS_AT_ONCE, pl->filters.panels) : 0;
     size_t at = 0;
     fc_set_aside(&at, weights * sizeof(fc_bf16));
     pl->doubtful_at = fc_set_aside(&at, (size_t)d->n);
     pl->bias_at = fc_set_aside(&at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
     pl->workers_at = at;
     at = 0;
-    fc_set_aside(&at, (size_t)(packed_pixels(pl) * pl->passes.channels) * part);
+    fc_set_aside(&at, (size_t)(packed_pixels(pl) * pl->of.passes.channels) * part);
     pl->output_at = fc_set_aside(&at, output * sizeof(float));
-    pl->panel_at = fc_set_aside(&at, pl->pack_late ? pass_chunks * PANELS_AT_ONCE * FC_SPLIT_PANEL * part : 0);
+    pl->panel_at = fc_set_aside(&at, late * pass_chunks * FC_SPLIT_PANEL * part);
     /* per pixel: a row of C; per output row: its start; per chunk: its offset in A */
     pl->offsets_at = fc_set_aside(&at, (pixels + (size_t)pl->blocks.rows + pass_chunks) * sizeof(ptrdiff_t));
     pl->tiles_at = fc_set_aside(&at, (size_t)most_tiles(pl) * sizeof(fc_row_tile));
@@ -181,21 +112,9 @@ static void lay_out_scratch(plan *pl, int threads) {
     memset(pl->scratch + pl->doubtful_at, 0, (size_t)d->n);
 }
 
-/* What the panels of the weights depend on. */
-static void plan_panels(plan *pl, const fc_direct *d, int parts) {
-    *pl = (plan){.d = d, .parts = parts, .window = d->window, .x = d->x};
-    pl->kernels = fc_kernels_for(FC_FLOAT32);
-    pl->split = fc_split_kernels();
-    fc_drop_unread(&pl->window, &pl->x);
-    pl->chunks = fc_ceil_div(d->c, FC_SPLIT_TERMS);
-    pl->gathered = gathers(&pl->window);
-    pl->passes = split_reduction(&pl->window, pl->chunks, pl->gathered, parts);
-    pl->panels = fc_ceil_div(d->k, FC_SPLIT_COLUMNS);
-}
-
 static int make_plan(plan *pl, const fc_direct *d, int parts) {
-    plan_panels(pl, d, parts);
-    pl->total_rows = d->n * pl->window.p;
+    *pl = (plan){.of = fc_split_product_of(d, parts)};
+    pl->total_rows = d->n * pl->of.window.p;
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     split_pixels(pl);
     const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
@@ -203,79 +122,17 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t output = pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS;
-    const int64_t most = pl->direct_y ? pl->panels : FC_OUTPUT_ELEMENTS / output;
-    pl->filters = fc_split_filters(pl->panels, most, pixel_blocks * d->groups, threads);
-    pl->walk = (fc_walk){&pl->window, &pl->x, &pl->blocks, &pl->passes, pl->total_rows, d->c, pl->filters.blocks};
+    const int64_t most = pl->direct_y ? pl->of.panels : FC_OUTPUT_ELEMENTS / output;
+    pl->filters = fc_split_filters(pl->of.panels, most, pixel_blocks * d->groups, threads);
+    pl->walk = (fc_walk){&pl->of.window, &pl->of.x, &pl->blocks, &pl->of.passes,
+                         pl->total_rows, d->c, pl->filters.blocks};
     return threads;
 }
 
-/* ---------------------------------------------------------------- packing the weights */
-
-/* 32 terms by 32 filters, from float32 with adjacent filters where they lie. next: the chunk after this one. */
-static void pack_chunk(const plan *pl, const char *src, const char *next, int terms, int columns, fc_bf16 *dst) {
-    const fc_array *weight = &pl->d->weight;
-    if (weight->dtype == FC_FLOAT32 && weight->stride[3] == 1) {
-        pl->split->panel(pl->parts, terms, columns, (const void *)src, weight->stride[2], (const void *)next, dst);
-        return;
-    }
-    float some[FC_SPLIT_PANEL];
-    const fc_reader reader = {.array = *weight, .to = FC_FLOAT32, .kernels = pl->kernels};
-    fc_copy_as(&reader, terms, columns, src, weight->stride[2], weight->stride[3], some, FC_SPLIT_COLUMNS, 1);
-    pl->split->panel(pl->parts, terms, columns, some, FC_SPLIT_COLUMNS, some, dst);
-}
-
-/* Where a panel's first weights lie. */
-static const char *weights_of(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
-    const fc_array *weight = &pl->d->weight;
-    const int64_t *stride = weight->stride;
-    return (const char *)weight->data + (group * pl->d->weight_group + panel * FC_SPLIT_COLUMNS * stride[3] +
-                                         ps->r * stride[0] + ps->c * stride[2]) *
-                                            (int64_t)fc_dtype_size(weight->dtype);
-}
-
-/* Bytes from there to chunk l. */
-static ptrdiff_t chunk_at(const plan *pl, const pass *ps, int64_t l) {
-    const int64_t *stride = pl->d->weight.stride, taps = ps->rows * pl->window.s;
-    const int64_t c = l / taps, r = l % taps / pl->window.s, s = l % taps % pl->window.s;
-    return (r * stride[0] + s * stride[1] + c * FC_SPLIT_TERMS * stride[2]) *
-           (ptrdiff_t)fc_dtype_size(pl->d->weight.dtype);
-}
-
-/* Panels one behind the other, but chunk by chunk: of each row of weights they take what is adjacent. */
-static void pack_panels(const plan *pl, int64_t group, const pass *ps, int64_t first, int64_t count, fc_bf16 *dst) {
-    const int64_t chunk_size = pl->parts * FC_SPLIT_PANEL;
-    for (int64_t l = 0; l < ps->chunks; l++) {
-        const int64_t channel = l / (ps->rows * pl->window.s) * FC_SPLIT_TERMS;
-        const int terms = (int)FC_MIN(FC_SPLIT_TERMS, ps->channels - channel);
-        const ptrdiff_t at = chunk_at(pl, ps, l), next_at = chunk_at(pl, ps, l + 1);
-        for (int64_t i = 0; i < count; i++) {
-            const char *src = weights_of(pl, group, ps, first + i);
-            pack_chunk(pl, src + at, src + next_at, terms, panel_columns(pl, first + i),
-                       dst + (i * ps->chunks + l) * chunk_size);
-        }
-    }
-}
-
-static void pack_panels_task(void *context, int64_t task, int worker) {
-    (void)worker;
-    const plan *pl = context;
-    const int64_t blocks = fc_ceil_div(pl->panels, PANELS_AT_ONCE);
-    const int64_t first = task % blocks * PANELS_AT_ONCE, group = task / blocks / pass_count(pl);
-    const pass ps = pass_at(pl, task / blocks % pass_count(pl));
-    pack_panels(pl, group, &ps, first, FC_MIN(PANELS_AT_ONCE, pl->panels - first),
-                (fc_bf16 *)(uintptr_t)pl->weights + panel_at(pl, group, &ps, first));
-}
-
-static fc_status pack_all_panels(plan *pl) {
-    const int64_t tasks = pl->d->groups * pass_count(pl) * fc_ceil_div(pl->panels, PANELS_AT_ONCE);
-    const double numbers = (double)all_panels(pl) / pl->parts;
-    return fc_parallel_for(tasks, fc_threads_for(tasks, numbers), pack_panels_task, pl);
-}
-
 static void pack_bias(const plan *pl) {
-    const fc_direct *d = pl->d;
+    const fc_direct *d = pl->of.d;
     if (d->bias == NULL) return;
-    const fc_reader reader = {.array = *d->bias, .to = FC_FLOAT32, .kernels = pl->kernels};
+    const fc_reader reader = {.array = *d->bias, .to = FC_FLOAT32, .kernels = pl->of.kernels};
     fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], pl->scratch + pl->bias_at, 0, 1);
 }
 
@@ -300,10 +157,10 @@ static task task_at(const plan *pl, int64_t index, int worker) {
               .output = (void *)(memory + pl->output_at), .panel = (void *)(memory + pl->panel_at),
               .tile = (void *)(memory + pl->tiles_at), .ahead = (void *)(memory + pl->ahead_at),
               .c_row = (void *)(memory + pl->offsets_at), .marks = (unsigned char *)memory + pl->marks_at};
-    t.block = fc_block_at(&pl->blocks, &pl->window, pl->total_rows, t.pixel_block);
+    t.block = fc_block_at(&pl->blocks, &pl->of.window, pl->total_rows, t.pixel_block);
     t.group = index / pl->filters.blocks / pixel_blocks;
     t.first_panel = index % pl->filters.blocks * pl->filters.panels;
-    t.panels = FC_MIN(pl->filters.panels, pl->panels - t.first_panel);
+    t.panels = FC_MIN(pl->filters.panels, pl->of.panels - t.first_panel);
     t.pixels = t.block.rows * t.block.columns;
     t.row_at = t.c_row + pl->blocks.rows * pl->blocks.columns;
     t.chunk = t.row_at + pl->blocks.rows;
@@ -314,8 +171,8 @@ static task task_at(const plan *pl, int64_t index, int worker) {
 /* Element offset of the first pixel of row j of the block, in y. */
 static int64_t row_in_y(const task *t, int64_t j) {
     const plan *pl = t->pl;
-    const int64_t *stride = pl->d->y.stride, row = t->block.row + j;
-    return fc_image_at(&pl->d->y, row / pl->window.p) + row % pl->window.p * stride[1] + t->block.q * stride[2];
+    const int64_t *stride = pl->of.d->y.stride, row = t->block.row + j, p = pl->of.window.p;
+    return fc_image_at(&pl->of.d->y, row / p) + row % p * stride[1] + t->block.q * stride[2];
 }
 
 /* c_row: where the results of each pixel go, in y or in scratch memory. */
@@ -324,7 +181,7 @@ static void place_results(task *t) {
     ptrdiff_t *to = t->c_row;
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t first = pl->direct_y ? row_in_y(t, j) : j * t->block.columns * t->panels * FC_SPLIT_COLUMNS;
-        const int64_t step = pl->direct_y ? pl->d->y.stride[2] : t->panels * FC_SPLIT_COLUMNS;
+        const int64_t step = pl->direct_y ? pl->of.d->y.stride[2] : t->panels * FC_SPLIT_COLUMNS;
         for (int64_t q = 0; q < t->block.columns; q++) *to++ = first + q * step;
     }
 }
@@ -341,7 +198,7 @@ static fc_row_tile *place_run(fc_row_tile *tile, ptrdiff_t a, ptrdiff_t a_row, i
 /* Rows that follow one another without a gap are one. */
 static int64_t place_tiles(const task *t, ptrdiff_t a_row) {
     fc_row_tile *tile = t->tile;
-    const int parts = t->pl->parts;
+    const int parts = t->pl->of.parts;
     int64_t joined = 1;
     for (int64_t j = 0; j < t->block.rows; j += joined) {
         joined = 1;
@@ -354,26 +211,26 @@ static int64_t place_tiles(const task *t, ptrdiff_t a_row) {
 }
 
 /* Split the input of one pass and say where it is. */
-static fc_split_block bring_input(task *t, const pass *ps) {
+static fc_split_block bring_input(task *t, const fc_split_pass *ps) {
     const plan *pl = t->pl;
-    fc_window w = pl->window;
-    fc_reader reader = {.array = pl->x, .to = FC_FLOAT32, .kernels = pl->kernels, .parts = pl->parts,
-                        .split = pl->split};
-    reader.array.data = (char *)pl->x.data + t->group * pl->d->x_group * (int64_t)fc_dtype_size(pl->x.dtype);
+    fc_window w = pl->of.window;
+    fc_reader reader = {.array = pl->of.x, .to = FC_FLOAT32, .kernels = pl->of.kernels, .parts = pl->of.parts,
+                        .split = pl->of.split};
+    reader.array.data = (char *)pl->of.x.data + t->group * pl->of.d->x_group * (int64_t)fc_dtype_size(pl->of.x.dtype);
     w.r = ps->rows;
     w.top -= ps->r * w.dilation_h;
-    const int64_t pixels = pl->gathered ? t->pixels * w.r * w.s : fc_lines_size(&w, t->block.rows, t->block.columns);
+    const int64_t pixels = pl->of.gathered ? t->pixels * w.r * w.s : fc_lines_size(&w, t->block.rows, t->block.columns);
     const fc_channels channels = {.c = ps->c, .channels = ps->channels, .width = FC_SPLIT_TERMS,
                                   .block = pixels * FC_SPLIT_TERMS};
-    const fc_packed packed = pl->gathered ? fc_pack_gathered(&w, &reader, &t->block, &channels, t->input, t->row_at)
+    const fc_packed packed = pl->of.gathered ? fc_pack_gathered(&w, &reader, &t->block, &channels, t->input, t->row_at)
                                           : fc_pack_lines(&w, &reader, &t->block, &channels, t->input, t->row_at);
     ptrdiff_t *to = t->chunk;
     for (int64_t c = 0; c < fc_ceil_div(ps->channels, FC_SPLIT_TERMS); c++)
         for (int64_t r = 0; r < ps->rows; r++)
             for (int64_t s = 0; s < w.s; s++)
-                *to++ = (c * channels.block + r * packed.tap_row + s * packed.tap_column) * pl->parts;
-    const ptrdiff_t a_row = packed.pixel * pl->parts;
-    return (fc_split_block){.parts = pl->parts, .chunks = ps->chunks, .tiles = place_tiles(t, a_row),
+                *to++ = (c * channels.block + r * packed.tap_row + s * packed.tap_column) * pl->of.parts;
+    const ptrdiff_t a_row = packed.pixel * pl->of.parts;
+    return (fc_split_block){.parts = pl->of.parts, .chunks = ps->chunks, .tiles = place_tiles(t, a_row),
                             .a_chunk = t->chunk, .a_row = a_row, .a_part = FC_SPLIT_TERMS, .tile = t->tile};
 }
 
@@ -391,19 +248,19 @@ static int lines_ahead(const task *t, const fc_region *region, const fc_split_bl
 }
 
 /* A panel of weights, packed. */
-static const fc_bf16 *panel_of(const task *t, const pass *ps, int64_t panel) {
+static const fc_bf16 *panel_of(const task *t, const fc_split_pass *ps, int64_t panel) {
     const plan *pl = t->pl;
-    if (!pl->pack_late) return pl->weights + panel_at(pl, t->group, ps, panel);
-    const int64_t place = (panel - t->first_panel) % PANELS_AT_ONCE, left = t->first_panel + t->panels - panel;
-    if (place == 0) pack_panels(pl, t->group, ps, panel, FC_MIN(PANELS_AT_ONCE, left), t->panel);
-    return t->panel + place * ps->chunks * pl->parts * FC_SPLIT_PANEL;
+    if (!pl->pack_late) return pl->weights + fc_split_panel_at(&pl->of, t->group, ps, panel);
+    const int64_t place = (panel - t->first_panel) % FC_SPLIT_PANELS_AT_ONCE, left = t->first_panel + t->panels - panel;
+    if (place == 0) fc_split_pack_panels(&pl->of, t->group, ps, panel, FC_MIN(FC_SPLIT_PANELS_AT_ONCE, left), t->panel);
+    return t->panel + place * ps->chunks * pl->of.parts * FC_SPLIT_PANEL;
 }
 
 static void multiply_pass(task *t, int64_t pass_index) {
     const plan *pl = t->pl;
-    const fc_direct *d = pl->d;
-    const pass now = pass_at(pl, pass_index), *ps = &now;
-    const int last = pass_index + 1 == pass_count(pl);
+    const fc_direct *d = pl->of.d;
+    const fc_split_pass now = fc_split_pass_at(&pl->of, pass_index), *ps = &now;
+    const int last = pass_index + 1 == fc_split_pass_count(&pl->of);
     fc_split_block block = bring_input(t, ps);
     block.accumulate = pass_index > 0;
     block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
@@ -417,8 +274,8 @@ static void multiply_pass(task *t, int64_t pass_index) {
         const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
         float *c = pl->direct_y ? y + k : t->output + k - t->first_panel * FC_SPLIT_COLUMNS;
         look_ahead(t, &scan, &block);
-        pl->split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL, panel_columns(pl, panel), c,
-                            t->c_row, t->marks);
+        pl->of.split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL,
+                               fc_split_panel_columns(&pl->of, panel), c, t->c_row, t->marks);
     }
 }
 
@@ -426,21 +283,21 @@ static void multiply_pass(task *t, int64_t pass_index) {
  * are doubtful. */
 static void finish_results(task *t) {
     const plan *pl = t->pl;
-    const fc_direct *d = pl->d;
+    const fc_direct *d = pl->of.d;
     const int64_t k0 = t->first_panel * FC_SPLIT_COLUMNS, *stride = d->y.stride, width = t->panels * FC_SPLIT_COLUMNS;
     const int64_t filters = FC_MIN(width, d->k - k0);
     float *y = (float *)d->y.data + t->group * d->y_group + k0 * stride[3];
     float *results = pl->direct_y ? y : t->output;
     if (fc_is_left(d->activation))
         for (int64_t i = 0; i < t->pixels; i++)
-            fc_activate_row(pl->kernels, d->activation, filters, results + t->c_row[i], 1);
+            fc_activate_row(pl->of.kernels, d->activation, filters, results + t->c_row[i], 1);
     for (int64_t j = 0; j < t->block.rows; j++) {
         const int64_t first = j * t->block.columns;
         if (!pl->direct_y)
-            pl->kernels->copy(t->block.columns, filters, t->output + first * width, width, 1, y + row_in_y(t, j),
+            pl->of.kernels->copy(t->block.columns, filters, t->output + first * width, width, 1, y + row_in_y(t, j),
                               stride[2], stride[3]);
         if (memchr(t->marks + first, 1, (size_t)t->block.columns) != NULL)
-            atomic_store_explicit(&pl->doubtful[(t->block.row + j) / pl->window.p], 1, memory_order_relaxed);
+            atomic_store_explicit(&pl->doubtful[(t->block.row + j) / pl->of.window.p], 1, memory_order_relaxed);
     }
 }
 
@@ -448,29 +305,29 @@ static void run_task(void *context, int64_t index, int worker) {
     const plan *pl = context;
     task t = task_at(pl, index, worker);
     place_results(&t);
-    for (int64_t i = 0; i < pass_count(pl); i++) multiply_pass(&t, i);
+    for (int64_t i = 0; i < fc_split_pass_count(&pl->of); i++) multiply_pass(&t, i);
     finish_results(&t);
 }
 
 /* ---------------------------------------------------------------- entry */
 
 static int64_t task_count(const plan *pl) {
-    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
+    return pl->of.d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
 }
 
 /* There is no memory, or there is to be none: see explain.h. */
 static fc_status explain(const plan *pl, int threads) {
-    const fc_direct *d = pl->d;
+    const fc_direct *d = pl->of.d;
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
-    const double element = (double)pl->parts * sizeof(fc_bf16), groups = (double)d->groups;
+    const double element = (double)pl->of.parts * sizeof(fc_bf16), groups = (double)d->groups;
     const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
-    const double weights = (double)(all_chunks(pl) * pl->panels) * FC_SPLIT_PANEL * groups;
-    const double taps = pl->gathered ? (double)(pl->window.r * pl->window.s) : 1;
-    const double pixels = (double)pl->total_rows * (double)pl->window.q;
-    const double input = (pl->gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
-                         (double)(pl->chunks * FC_SPLIT_TERMS) * (double)pl->filters.blocks * groups;
-    const double products = fc_split_products(pl->parts);
+    const double weights = (double)fc_split_all_panels(&pl->of) / pl->of.parts;
+    const double taps = pl->of.gathered ? (double)(pl->of.window.r * pl->of.window.s) : 1;
+    const double pixels = (double)pl->total_rows * (double)pl->of.window.q;
+    const double input = (pl->of.gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
+                         (double)(pl->of.chunks * FC_SPLIT_TERMS) * (double)pl->filters.blocks * groups;
+    const double products = fc_split_products(pl->of.parts);
     fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(task_count(pl), threads),
                    products * pixels * weights);
     fc_tell_copy(&e->x, input * element, FC_COPY_SPLIT);
@@ -487,7 +344,7 @@ fc_status fc_split_run(const fc_direct *d, int parts) {
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
     pack_bias(&pl);
-    fc_status status = pl.pack_late || d->weight.packed != NULL ? FC_OK : pack_all_panels(&pl);
+    fc_status status = pl.pack_late || d->weight.packed != NULL ? FC_OK : fc_split_pack_all(&pl.of, (void *)pl.scratch);
     if (status == FC_OK) {
         const int64_t tasks = task_count(&pl);
         status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
@@ -497,24 +354,4 @@ fc_status fc_split_run(const fc_direct *d, int parts) {
     if (status == FC_OK) status = fc_direct_run_doubtful(&whole, pl.doubtful);
     fc_scratch_give_back(pl.scratch);
     return status;
-}
-
-size_t fc_split_panel_bytes(const fc_direct *d, int parts) {
-    plan pl;
-    plan_panels(&pl, d, parts);
-    return all_panels(&pl) * sizeof(fc_bf16);
-}
-
-fc_status fc_split_pack(const fc_direct *d, int parts) {
-    plan pl;
-    plan_panels(&pl, d, parts);
-    pl.weights = d->weight.packed;
-    return pack_all_panels(&pl);
-}
-
-int64_t fc_split_form(const fc_direct *d, int parts) {
-    fc_window window = d->window;
-    fc_array x = d->x;
-    fc_drop_unread(&window, &x);
-    return 2 * parts + gathers(&window);
 }
