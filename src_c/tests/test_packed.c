@@ -141,7 +141,7 @@ int main(int argc, char **argv) {
             fc_conv2d g;
             fc_set_num_threads(1 + i % 3);
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
-            direct.precision = FC_STRICT + i % 3;
+            direct.precision = (fc_precision)(FC_STRICT + i % 3);
             if (random_problem(&g)) test_packed(&g, i & 1 ? FC_FLOAT64 : FC_FLOAT32, order, 0);
             if (i % 20 == 0 && random_large_problem(&g)) test_packed(&g, FC_FLOAT32, order, random_between(0, 1) * 16);
         }
