@@ -72,7 +72,8 @@ class BuildPython(build_py):
         if not self.editable_mode:
             for folder in ("include", "base", "isa", "kernels", "ops"):
                 target = os.path.join(self.build_lib, "fastconv", "src_c", folder)
-                shutil.copytree(os.path.join("src_c", folder), target, dirs_exist_ok=True)
+                shutil.rmtree(target, ignore_errors=True)  # with files of an earlier build that are no more
+                shutil.copytree(os.path.join("src_c", folder), target)
 
 
 C_SOURCES = sorted(file for folder in ("base", "isa", "ops") for file in glob(f"src_c/{folder}/*.c"))
