@@ -4,6 +4,7 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,5 +106,5 @@ def test_other_images_than_those_of_the_training():
 
 def test_without_scikit_learn_the_message_says_what_to_install():
     program = 'import sys; sys.modules["sklearn"] = None\nimport fastconv.sklearn'
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parent)
     assert "fastconv[sklearn]" in done.stderr.splitlines()[-1]
