@@ -2,12 +2,7 @@
  * The kernels of activations and softmax of every instruction set against the reference; no bit depends on where a
  * number stands. */
 #include "../base/compiler.h"
-#include "check.h"
-
-typedef struct pair { /* kernels under test, their judge, the element type */
-    const fc_kernels *fast, *judge;
-    fc_dtype dtype;
-} pair;
+#include "pairs.h"
 
 /* Sizes from the smallest normal number to far beyond where the functions have come to their limits, either sign. */
 static void *new_numbers(fc_dtype dtype, size_t count) {
@@ -84,18 +79,15 @@ static void test_softmax(const pair *p, size_t count, int logarithm) {
     free(x), free(y[0]), free(y[1]), free(grad), free(got), free(expected);
 }
 
-int main(void) {
-    for (int isa = 0; isa < fc_isa_count(); isa++) {
-        if (!fc_isa_available(isa)) continue;
-        for (int d = 0; d < 2; d++) {
-            const fc_dtype dtype = d ? FC_FLOAT64 : FC_FLOAT32;
-            const pair p = {fc_kernels_of(isa, dtype), fc_reference_kernels(dtype), dtype};
-            for (size_t count = 1; count <= (size_t)(5 * p.fast->vl + 1); count++) {
-                for (int activation = FC_RELU; activation < FC_ACTIVATIONS; activation++)
-                    for (int turn = 0; turn < 8; turn++) test_activation(&p, (fc_activation)activation, count);
-                for (int logarithm = 0; logarithm < 2; logarithm++) test_softmax(&p, count * count, logarithm);
-            }
-        }
+static void test_all(const pair *p) {
+    for (size_t count = 1; count <= (size_t)(5 * p->fast->vl + 1); count++) {
+        for (int activation = FC_RELU; activation < FC_ACTIVATIONS; activation++)
+            for (int turn = 0; turn < 8; turn++) test_activation(p, (fc_activation)activation, count);
+        for (int logarithm = 0; logarithm < 2; logarithm++) test_softmax(p, count * count, logarithm);
     }
+}
+
+int main(void) {
+    for_each_pair(test_all);
     return report();
 }

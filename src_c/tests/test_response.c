@@ -2,12 +2,7 @@
  * The kernels of local response normalisation of every instruction set against the reference, and their bits with
  * adjacent channels against those with adjacent pixels. */
 #include "../base/compiler.h"
-#include "check.h"
-
-typedef struct pair { /* kernels under test, their judge, the element type */
-    const fc_kernels *fast, *judge;
-    fc_dtype dtype;
-} pair;
+#include "pairs.h"
 
 /* All arrays lie alike, with gaps. */
 static fc_response_block block_of(int64_t pixels, int64_t columns, int along, int64_t size, double beta) {
@@ -92,13 +87,6 @@ static void test_all(const pair *p) {
 }
 
 int main(void) {
-    for (int isa = 0; isa < fc_isa_count(); isa++) {
-        if (!fc_isa_available(isa)) continue;
-        for (int d = 0; d < 2; d++) {
-            const fc_dtype dtype = d ? FC_FLOAT64 : FC_FLOAT32;
-            const pair p = {fc_kernels_of(isa, dtype), fc_reference_kernels(dtype), dtype};
-            test_all(&p);
-        }
-    }
+    for_each_pair(test_all);
     return report();
 }
