@@ -12,8 +12,8 @@
 
 enum {
     TASK_NUMBERS = 1 << 15, /* 128 KiB an array */
-    PARTS = 64,             /* of a sum of squares; each goes over to double precision ... */
-    CHAIN = 1 << 12         /* ... after so many numbers: 64 a lane, as far as rounding is concerned */
+    PARTS = 64,             /* of a sum of squares, at most; ... */
+    LEAST_PART = 1 << 12    /* ... of a multiple of so many numbers */
 };
 
 typedef struct job {
@@ -103,7 +103,7 @@ fc_status fc_rmsprop_step(fc_dtype dtype, int64_t count, void *parameters, const
 
 typedef struct sum_job {
     const fc_kernels *kernels;
-    int64_t count, part; /* numbers of a part, whole chains */
+    int64_t count, part; /* numbers of a part */
     const char *x;
     double sums[PARTS];
 } sum_job;
@@ -111,17 +111,14 @@ typedef struct sum_job {
 static void sum_part(void *context, int64_t index, int worker) {
     (void)worker;
     sum_job *j = context;
-    const int64_t end = FC_MIN(j->count, (index + 1) * j->part);
-    double sum = 0;
-    for (int64_t i = index * j->part; i < end; i += CHAIN)
-        sum += j->kernels->square_sum(FC_MIN(CHAIN, end - i), j->x + i * j->kernels->element_size);
-    j->sums[index] = sum;
+    const int64_t first = index * j->part, count = FC_MIN(j->part, j->count - first);
+    j->sums[index] = j->kernels->square_sum(count, j->x + first * j->kernels->element_size);
 }
 
 fc_status fc_square_sum(fc_dtype dtype, int64_t count, const void *x, double *sum) {
     if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
     sum_job j = {.kernels = fc_kernels_for(dtype), .count = count, .x = x};
-    j.part = FC_MAX(1, fc_ceil_div(fc_ceil_div(count, PARTS), CHAIN)) * CHAIN;
+    j.part = FC_MAX(1, fc_ceil_div(fc_ceil_div(count, PARTS), LEAST_PART)) * LEAST_PART;
     const int64_t parts = fc_ceil_div(count, j.part);
     const fc_status status =
         parts == 0 ? FC_OK : fc_parallel_for(parts, fc_threads_for(parts, (double)count), sum_part, &j);

@@ -48,7 +48,7 @@ typedef void (*fc_adam_fn)(const fc_adam_factors *f, int64_t count, void *p, con
  * p -= v * scale, else p -= d * scale, and v is not touched. */
 typedef void (*fc_rmsprop_fn)(const fc_rmsprop_factors *f, int64_t count, void *p, const void *g, void *s, void *v);
 
-/* The sum of x[i]*x[i], for a few thousand numbers, in a fixed order. */
+/* The sum of x[i]*x[i] in a fixed order, in double precision beyond a thousand numbers. */
 typedef double (*fc_square_sum_fn)(int64_t count, const void *x);
 
 #endif

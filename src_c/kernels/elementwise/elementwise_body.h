@@ -102,27 +102,4 @@ static void F(rmsprop)(const fc_rmsprop_factors *f, int64_t count, void *p_, con
     if (i < count) F(rmsprop_some)(f, p + i, g + i, s + i, v == NULL ? NULL : v + i, (int)(count - i));
 }
 
-/* Four chains hide the latency; lanes are joined in double precision, always in the same order. */
-static double F(square_sum)(int64_t count, const void *x_) {
-    const T *x = x_;
-    F(v) sum[4];
-    FC_UNROLL
-    for (int l = 0; l < 4; l++) sum[l] = F(zero)();
-    int64_t i = 0;
-    for (; i + 4 * F(VL) <= count; i += 4 * F(VL)) {
-        FC_UNROLL
-        for (int l = 0; l < 4; l++) {
-            const F(v) some = F(load)(x + i + l * F(VL));
-            sum[l] = F(fma)(some, some, sum[l]);
-        }
-    }
-    for (; i < count; i += F(VL)) {
-        const F(v) some = F(load_some)(x + i, (int)FC_MIN((int64_t)F(VL), count - i));
-        sum[0] = F(fma)(some, some, sum[0]);
-    }
-    T lanes[F(VL)];
-    F(store)(lanes, F(add)(F(add)(sum[0], sum[1]), F(add)(sum[2], sum[3])));
-    double total = 0;
-    for (int lane = 0; lane < F(VL); lane++) total += (double)lanes[lane];
-    return total;
-}
+static double F(square_sum)(int64_t count, const void *x) { return F(sum_of_products)(count, x, x); }

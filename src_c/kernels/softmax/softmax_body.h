@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Softmax over the vector vocabulary; see softmax.h for the contracts. */
-enum { F(CHAIN) = 64 * F(VL) }; /* numbers after which a sum goes over to double precision: 16 in each chain */
 
 FC_INLINE F(v) F(load_or)(T rest, const T *p, int n) {
     return n >= F(VL) ? F(load)(p) : F(load_at)(F(set1)(rest), p, 0, n);
@@ -74,32 +73,6 @@ static void F(softmax_finish)(int logarithm, int64_t count, const void *x_, doub
         const F(v) some = F(load_some)(x + i, n);
         F(store_some)(y + i, logarithm ? F(sub)(F(sub)(some, most), factor) : F(mul)(some, factor), n);
     }
-}
-
-/* The sum of a*b, or of a alone where b is NULL. */
-FC_INLINE double F(sum_of_products)(int64_t count, const T *a, const T *b) {
-    double total = 0;
-    for (int64_t i = 0; i < count;) {
-        const int64_t end = FC_MIN(count, i + F(CHAIN));
-        F(v) sum[4];
-        FC_UNROLL
-        for (int l = 0; l < 4; l++) sum[l] = F(zero)();
-        for (; i + 4 * F(VL) <= end; i += 4 * F(VL)) {
-            FC_UNROLL
-            for (int l = 0; l < 4; l++) {
-                const F(v) one = b == NULL ? F(set1)(1) : F(load)(b + i + l * F(VL));
-                sum[l] = F(fma)(F(load)(a + i + l * F(VL)), one, sum[l]);
-            }
-        }
-        for (; i < end; i += F(VL)) {
-            const int n = (int)FC_MIN((int64_t)F(VL), end - i);
-            const F(v) one = b == NULL ? F(set1)(1) : F(load_some)(b + i, n);
-            sum[0] = F(fma)(F(load_some)(a + i, n), one, sum[0]);
-        }
-        i = end;
-        total += F(sum_lanes)(F(add)(F(add)(sum[0], sum[1]), F(add)(sum[2], sum[3])));
-    }
-    return total;
 }
 
 static void F(softmax_backward)(int logarithm, int64_t count, const void *grad_y_, const void *y_, void *grad_x_) {
