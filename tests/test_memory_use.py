@@ -49,6 +49,37 @@ LAYERS = {
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs clear_refs")
+def test_normalisation_and_softmax_take_no_more_for_a_larger_batch():
+    run(
+        MEASURES,
+        """
+        fc.set_num_threads(2)
+        features = np.ones((20_000, 512), np.float32)
+        few_rows = np.ones((30_000, 40, 2), np.float32)
+        long_rows = np.ones((3, 400_000, 2), np.float32)
+        calls = dict(
+            group_norm=lambda x, out: fc.group_norm_backward(features, x, 8, out=out),
+            softmax=lambda x, out: fc.softmax(few_rows, axis=1, out=out),
+            softmax_of_long_rows=lambda x, out: fc.softmax(long_rows, axis=1, out=out),
+        )
+        for name, (x, allowed) in dict(
+            group_norm=(features, 4 * MIB),
+            softmax=(few_rows, 2 * MIB),
+            softmax_of_long_rows=(long_rows, 2 * MIB + 2 * 400_000 * 4),
+        ).items():
+            child = os.fork()  # so that no call finds the memory that another one left
+            if child == 0:
+                out = np.ones_like(x)
+                fc.relu(x, out=out)  # starts the threads, which takes memory too
+                extra = peak_above(lambda: calls[name](x, out))
+                print(name, "takes", extra / MIB, "MiB", flush=True)
+                os._exit(int(extra > allowed))
+            assert os.waitpid(child, 0)[1] == 0, name
+        """,
+    )
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs clear_refs")
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_call_takes_little_more_than_its_arrays(name, layout):

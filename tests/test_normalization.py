@@ -97,6 +97,23 @@ def test_outliers_where_the_sums_begin_cost_few_digits(isa, layout):
     assert abs(y - truth).max() < 1e-5 * abs(truth).max()
 
 
+@pytest.mark.parametrize("channels", [5, 64, 130])
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_large_results_have_the_bits_of_small_ones(channels, offset, isa, layout, dtype):
+    """The large ones go past the caches, images one by one do not."""
+    images = 1 + 8_000_000 // (49 * 49 * channels * 8)
+    x, grad_y, *vectors = batch((images, 49, 49, channels), layout, dtype)
+    out = np.empty(x.size + offset, dtype)[offset:].reshape(x.shape)
+    y = fc.batch_norm(x, *vectors, layout=layout, out=out)
+    for i in range(images):
+        assert same_bits(y[i : i + 1], fc.batch_norm(x[i : i + 1], *vectors, layout=layout))
+    how = {"training": False, "layout": layout}
+    gradient = fc.batch_norm_backward(grad_y, x, *vectors, out=out, **how).x
+    for i in range(images):
+        alone = fc.batch_norm_backward(grad_y[i : i + 1], x[i : i + 1], *vectors, **how).x
+        assert same_bits(gradient[i : i + 1], alone)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm_agrees_with_pytorch(shape, training, layout):

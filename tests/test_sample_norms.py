@@ -238,6 +238,21 @@ def test_values_that_are_not_finite_stay_where_they_are_read(isa, layout, dtype)
         assert bad["response"].sum() == near.sum() and (near.all() if np.isnan(value) else near[2])
 
 
+def test_images_are_done_a_block_at_a_time(layout, dtype):
+    """Far more images than what is kept of them has room for at once."""
+    x, grad_y = np.random.default_rng(5).normal(size=(2, 1500, 96)).astype(dtype)
+    weight, bias = np.linspace(-1, 2, 2 * 96).reshape(2, 96).astype(dtype)
+    y = fc.group_norm(x, 8, weight, bias, layout=layout)
+    gradients = fc.group_norm_backward(grad_y, x, 8, weight, layout=layout)
+    ends = range(0, 1500, 100)
+    assert same_bits(y, np.concatenate([fc.group_norm(x[i : i + 100], 8, weight, bias, layout=layout) for i in ends]))
+    parts = [fc.group_norm_backward(grad_y[i : i + 100], x[i : i + 100], 8, weight, layout=layout) for i in ends]
+    assert same_bits(gradients.x, np.concatenate([part.x for part in parts]))
+    for name in ("weight", "bias"):
+        whole, summed = getattr(gradients, name), sum(getattr(part, name).astype(np.float64) for part in parts)
+        assert abs(whole - summed).max() <= 1e-5 * abs(summed).max()
+
+
 def test_the_constants_of_alexnet():
     """The paper's formula, whose alpha is not divided by n."""
     x = np.random.default_rng(0).normal(size=(1, 2, 2, 96)) * 100

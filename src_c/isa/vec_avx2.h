@@ -20,6 +20,11 @@ FC_INLINE v_f64 load_f64(const double *p) { return _mm256_loadu_pd(p); }
 FC_INLINE void store_f32(float *p, v_f32 a) { _mm256_storeu_ps(p, a); }
 FC_INLINE void store_f64(double *p, v_f64 a) { _mm256_storeu_pd(p, a); }
 
+/* As a store, past the caches; p is a multiple of the vector's size. end_stream() comes before others may read. */
+FC_INLINE void stream_f32(float *p, v_f32 a) { _mm256_stream_ps(p, a); }
+FC_INLINE void stream_f64(double *p, v_f64 a) { _mm256_stream_pd(p, a); }
+FC_INLINE void end_stream(void) { _mm_sfence(); }
+
 /* The first n lanes only; the bytes behind them are not touched. 0 <= n <= VL. */
 FC_INLINE __m256i lanes_f32(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -2,6 +2,7 @@
  * Every kernel body for one element type. Define T (the type) and TYPE (its suffix) before. No guard: included
  * twice. */
 #define F(name) FC_JOIN(name, TYPE)
+#include "stream_body.h"
 #include "gemm/gemm_body.h"
 #include "depthwise/depthwise_body.h"
 #include "copy/copy_body.h"

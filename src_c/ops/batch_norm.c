@@ -32,6 +32,8 @@ typedef struct job {
     double *first, *second;       /* [parts][c] */
     char *mean_rounded, *scale, *offset, *slope, *constant; /* [c], of the kernels' type */
     fc_norm_factors factors;      /* the same */
+    char *worker_scratch;         /* fc_moments_scratch() bytes each */
+    int threads;                  /* at most */
     int64_t blocks, channels;     /* of channels: how many, how many in one */
 } job;
 
@@ -44,9 +46,10 @@ static void set_factors(const job *j, int64_t c) {
 
 /* ---------------------------------------------------------------- sums */
 
-static void sum_block(const job *j, int64_t part, int64_t block) {
-    const int64_t c = block * j->channels, channels = FC_MIN(j->channels, j->sums.c - c);
-    fc_moments_part(&j->sums, part, c, channels, j->first + part * j->sums.c + c, j->second + part * j->sums.c + c);
+static void sum_block(const job *j, int64_t part, int64_t block, int worker) {
+    const int64_t c = block * j->channels, channels = FC_MIN(j->channels, j->sums.c - c), at = part * j->sums.c + c;
+    fc_moments_part(&j->sums, part, c, channels, j->worker_scratch + (size_t)worker * fc_moments_scratch(),
+                    j->first + at, j->second + at);
 }
 
 static void finish_statistics(const job *j, int64_t c) {
@@ -91,9 +94,8 @@ static void finish(const job *j, int64_t c) {
 /* ---------------------------------------------------------------- tasks */
 
 static void sum_task(void *context, int64_t index, int worker) {
-    (void)worker;
     const job *j = context;
-    sum_block(j, index / j->blocks, index % j->blocks);
+    sum_block(j, index / j->blocks, index % j->blocks, worker);
 }
 
 static void tile_task(void *context, int64_t index, int worker) {
@@ -104,19 +106,22 @@ static void tile_task(void *context, int64_t index, int worker) {
 }
 
 static void channels_task(void *context, int64_t block, int worker) {
-    (void)worker;
     const job *j = context;
     const int64_t c = block * j->channels, channels = FC_MIN(j->channels, j->sums.c - c);
-    for (int64_t part = 0; part < j->sums.parts; part++) sum_block(j, part, block);
+    for (int64_t part = 0; part < j->sums.parts; part++) sum_block(j, part, block, worker);
     for (int64_t k = c; k < c + channels; k++) finish(j, k);
     if (j->target.to != NULL) fc_norm_images(&j->sums, &j->target, &j->factors, 0, j->sums.n, c, channels);
+}
+
+static fc_status run_tasks(job *j, int64_t tasks, fc_task_fn task) {
+    return fc_parallel_for(tasks, (int)FC_MIN(tasks, j->threads), task, j);
 }
 
 static fc_status run_tiles(job *j) {
     if (j->target.to == NULL) return FC_OK;
     j->tiles = fc_norm_cut(&j->sums);
     const int64_t tasks = j->sums.n * j->tiles.per_image;
-    return fc_parallel_for(tasks, fc_threads_for(tasks, fc_norm_work(&j->sums)), tile_task, j);
+    return run_tasks(j, tasks, tile_task);
 }
 
 /* Whether a task can do a few channels from end to end, with enough tasks for all threads. */
@@ -126,16 +131,14 @@ static int by_channels(job *j) {
     const double bytes = (double)m->n * (double)m->pixels * m->kernels->element_size * (m->grad_y == NULL ? 1 : 2);
     for (j->channels = TOGETHER; j->channels > 1 && bytes * (double)j->channels > CACHED;) j->channels /= 2;
     j->blocks = fc_ceil_div(m->c, j->channels);
-    return bytes <= CACHED && j->blocks >= FC_TASKS_PER_THREAD * fc_threads_for(j->blocks, fc_norm_work(&j->sums));
+    return bytes <= CACHED && j->blocks >= FC_TASKS_PER_THREAD * j->threads;
 }
 
 static fc_status run_sums(job *j) {
-    const double work = fc_norm_work(&j->sums);
-    if (by_channels(j)) return fc_parallel_for(j->blocks, fc_threads_for(j->blocks, work), channels_task, j);
-    j->channels = FC_NORM_CHANNELS;
+    if (by_channels(j)) return run_tasks(j, j->blocks, channels_task);
+    j->channels = fc_moments_channels(&j->sums, j->threads);
     j->blocks = fc_ceil_div(j->sums.c, j->channels);
-    const int64_t tasks = j->sums.parts * j->blocks;
-    fc_status status = fc_parallel_for(tasks, fc_threads_for(tasks, work), sum_task, j);
+    const fc_status status = run_tasks(j, j->sums.parts * j->blocks, sum_task);
     if (status != FC_OK) return status;
     for (int64_t c = 0; c < j->sums.c; c++) finish(j, c);
     return run_tiles(j);
@@ -158,14 +161,16 @@ static char *take_scratch(job *j) {
     const size_t factor = (size_t)m->c * (size_t)m->kernels->element_size;
     const size_t sums = (size_t)(m->parts * m->c) * sizeof(double);
     char **factors[5] = {&j->mean_rounded, &j->scale, &j->offset, &j->slope, &j->constant};
-    size_t end = 0, at[7];
-    for (int i = 0; i < 5; i++) at[i] = fc_set_aside(&end, factor);
-    for (int i = 5; i < 7; i++) at[i] = fc_set_aside(&end, sums);
+    j->threads = fc_threads_for(INT64_MAX, fc_norm_work(m));
+    const size_t workers = (size_t)j->threads * fc_moments_scratch();
+    size_t end = 0, at[8];
+    for (int i = 0; i < 8; i++) at[i] = fc_set_aside(&end, i < 5 ? factor : i < 7 ? sums : workers);
     char *scratch = fc_scratch_take(end);
     if (scratch == NULL) return NULL;
     for (int i = 0; i < 5; i++) *factors[i] = scratch + at[i];
     j->first = (double *)(void *)(scratch + at[5]);
     j->second = (double *)(void *)(scratch + at[6]);
+    j->worker_scratch = scratch + at[7];
     j->factors = j->sums.factors = (fc_norm_factors){
         .mean = j->mean_rounded, .scale = j->scale, .offset = j->offset, .slope = j->slope, .constant = j->constant};
     return scratch;

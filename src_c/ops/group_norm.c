@@ -4,8 +4,9 @@
  * and He, 2018). The sums of each channel of an image are batch_norm.c's; those of the channels of a group are joined.
  * The gradients take the statistics anew: the sums of x are a small part of their work.
  *
- * With enough images a task does one from end to end, whose numbers are then still in the cache; else each step is cut
- * for itself. The sums are the same. */
+ * Images are done a block at a time, so that what is kept of each does not grow with the batch. With enough images a
+ * task does one from end to end, whose numbers are then still in the cache; else each step is cut for itself. The sums
+ * are the same. */
 #include <math.h>
 
 #include "../base/compiler.h"
@@ -13,21 +14,27 @@
 #include "blocking.h"
 #include "norm_pass.h"
 
+enum { SCRATCH = 1 << 20 /* bytes that are kept of the images of a block, for each thread */ };
+
 typedef struct job {
     const fc_group_norm *g;
     const fc_array *weight, *bias;
     fc_moments moments, products; /* of one image: of x; of grad_y with x - mean. Their arrays are those of image 0 */
+    const fc_moments *summed;     /* by the step that runs: one of these */
     fc_norm_target target;
     fc_norm_tiles tiles;
-    int backward;
-    double *mean, *inverse_std;   /* [n][groups] */
-    double *first, *second;       /* [n][parts][c]; in the end of part 0: gradients of bias and weight */
-    char *mean_rounded, *scale, *offset, *slope, *constant; /* [n][c], of the kernels' type */
-    int64_t blocks;               /* of channels that are summed at once */
+    int threads;                  /* at most */
+    int64_t images, from;         /* of a block, at most; the first of this one. n below counts from there */
+    double *mean, *inverse_std;   /* [images][groups] */
+    double *first, *second;       /* [images][parts][c]; in the end of part 0: gradients of bias and weight */
+    char *mean_rounded, *scale, *offset, *slope, *constant; /* [images][c], of the kernels' type */
+    char *worker_scratch;         /* fc_moments_scratch() bytes each */
+    double *grad_weight, *grad_bias; /* [c]; NULL: no gradients are asked for */
+    int64_t channels, channel_blocks; /* summed at once; how many such blocks there are */
 } job;
 
-static const char *image_at(const char *data, const fc_norm_walk *w, int64_t n, int64_t size) {
-    return data + n * w->image * size;
+static const char *image_at(const job *j, const char *data, const fc_norm_walk *w, int64_t n) {
+    return data + (j->from + n) * w->image * j->moments.kernels->element_size;
 }
 
 static fc_norm_factors factors_of(const job *j, int64_t n) {
@@ -38,20 +45,21 @@ static fc_norm_factors factors_of(const job *j, int64_t n) {
 
 /* The sums of image n: `of` is j->moments or j->products. */
 static fc_moments image_of(const job *j, const fc_moments *of, int64_t n) {
-    const int64_t size = of->kernels->element_size;
     fc_moments m = *of;
-    m.x = image_at(of->x, &of->x_walk, n, size);
-    if (of->grad_y != NULL) m.grad_y = image_at(of->grad_y, &of->grad_y_walk, n, size);
+    m.x = image_at(j, of->x, &of->x_walk, n);
+    if (of->grad_y != NULL) m.grad_y = image_at(j, of->grad_y, &of->grad_y_walk, n);
     m.factors = factors_of(j, n);
     return m;
 }
 
 static double *sums_of(const job *j, double *sums, int64_t n) { return sums + n * j->moments.parts * j->g->c; }
 
-static void sum_block(const job *j, const fc_moments *of, int64_t n, int64_t index) {
-    const int64_t part = index / j->blocks, c = index % j->blocks * FC_NORM_CHANNELS, at = part * j->g->c + c;
+static void sum_block(const job *j, const fc_moments *of, int64_t n, int64_t index, int worker) {
+    const int64_t part = index / j->channel_blocks, c = index % j->channel_blocks * j->channels;
+    const int64_t at = part * j->g->c + c;
     const fc_moments m = image_of(j, of, n);
-    fc_moments_part(&m, part, c, FC_MIN(FC_NORM_CHANNELS, j->g->c - c), sums_of(j, j->first, n) + at,
+    fc_moments_part(&m, part, c, FC_MIN(j->channels, j->g->c - c),
+                    j->worker_scratch + (size_t)worker * fc_moments_scratch(), sums_of(j, j->first, n) + at,
                     sums_of(j, j->second, n) + at);
 }
 
@@ -102,34 +110,26 @@ static void finish_gradients(const job *j, int64_t n, int64_t group) {
 
 /* ---------------------------------------------------------------- tasks */
 
+static int64_t sums_per_image(const job *j) { return j->moments.parts * j->channel_blocks; }
+
+static const fc_moments *last_summed(const job *j) { return j->grad_weight != NULL ? &j->products : &j->moments; }
+
 static void image_task(void *context, int64_t n, int worker) {
-    (void)worker;
     const job *j = context;
-    const int64_t sums = j->moments.parts * j->blocks;
-    for (int64_t index = 0; index < sums; index++) sum_block(j, &j->moments, n, index);
+    for (int64_t i = 0; i < sums_per_image(j); i++) sum_block(j, &j->moments, n, i, worker);
     for (int64_t group = 0; group < j->g->groups; group++) finish_statistics(j, n, group);
-    if (j->backward) {
-        for (int64_t index = 0; index < sums; index++) sum_block(j, &j->products, n, index);
+    if (j->grad_weight != NULL) {
+        for (int64_t i = 0; i < sums_per_image(j); i++) sum_block(j, &j->products, n, i, worker);
         for (int64_t group = 0; group < j->g->groups; group++) finish_gradients(j, n, group);
     }
     if (j->target.to == NULL) return;
-    const fc_moments *of = j->backward ? &j->products : &j->moments;
     const fc_norm_factors f = factors_of(j, n);
-    fc_norm_images(of, &j->target, &f, n, 1, 0, of->c);
+    fc_norm_images(last_summed(j), &j->target, &f, j->from + n, 1, 0, j->g->c);
 }
 
-static void moments_task(void *context, int64_t index, int worker) {
-    (void)worker;
+static void sum_task(void *context, int64_t index, int worker) {
     const job *j = context;
-    const int64_t sums = j->moments.parts * j->blocks;
-    sum_block(j, &j->moments, index / sums, index % sums);
-}
-
-static void products_task(void *context, int64_t index, int worker) {
-    (void)worker;
-    const job *j = context;
-    const int64_t sums = j->moments.parts * j->blocks;
-    sum_block(j, &j->products, index / sums, index % sums);
+    sum_block(j, j->summed, index / sums_per_image(j), index % sums_per_image(j), worker);
 }
 
 static void tile_task(void *context, int64_t index, int worker) {
@@ -137,30 +137,48 @@ static void tile_task(void *context, int64_t index, int worker) {
     const job *j = context;
     const int64_t n = index / j->tiles.per_image;
     const fc_norm_factors f = factors_of(j, n);
-    fc_norm_tile(j->backward ? &j->products : &j->moments, &j->target, &f, &j->tiles, n, index % j->tiles.per_image);
+    fc_norm_tile(last_summed(j), &j->target, &f, &j->tiles, j->from + n, index % j->tiles.per_image);
 }
 
-static fc_status run_steps(job *j, double work) {
-    const int64_t images = j->g->n, sums = images * j->moments.parts * j->blocks, groups = j->g->groups;
-    fc_status status = fc_parallel_for(sums, fc_threads_for(sums, work), moments_task, j);
-    for (int64_t i = 0; status == FC_OK && i < images * groups; i++) finish_statistics(j, i / groups, i % groups);
-    if (j->backward && status == FC_OK) {
-        status = fc_parallel_for(sums, fc_threads_for(sums, work), products_task, j);
-        for (int64_t i = 0; status == FC_OK && i < images * groups; i++) finish_gradients(j, i / groups, i % groups);
-    }
+static fc_status run_tasks(job *j, int64_t tasks, fc_task_fn task) {
+    return fc_parallel_for(tasks, (int)FC_MIN(tasks, j->threads), task, j);
+}
+
+static fc_status run_sums(job *j, int64_t images, const fc_moments *of,
+                          void (*finish)(const job *j, int64_t n, int64_t group)) {
+    j->summed = of;
+    const fc_status status = run_tasks(j, images * sums_per_image(j), sum_task);
+    for (int64_t i = 0; status == FC_OK && i < images * j->g->groups; i++)
+        finish(j, i / j->g->groups, i % j->g->groups);
+    return status;
+}
+
+static fc_status run_steps(job *j, int64_t images) {
+    fc_status status = run_sums(j, images, &j->moments, finish_statistics);
+    if (status == FC_OK && j->grad_weight != NULL) status = run_sums(j, images, &j->products, finish_gradients);
     if (status != FC_OK || j->target.to == NULL) return status;
     j->tiles = fc_norm_cut(&j->moments);
-    const int64_t tiles = images * j->tiles.per_image;
-    return fc_parallel_for(tiles, fc_threads_for(tiles, work), tile_task, j);
+    return run_tasks(j, images * j->tiles.per_image, tile_task);
+}
+
+/* Add what the images of a block have to the gradients of the parameters, image by image. */
+static void add_gradients(const job *j, int64_t images) {
+    for (int64_t n = 0; n < images; n++)
+        for (int64_t c = 0; c < j->g->c; c++) {
+            j->grad_weight[c] += sums_of(j, j->second, n)[c];
+            j->grad_bias[c] += sums_of(j, j->first, n)[c];
+        }
 }
 
 static fc_status run(job *j) {
-    const int64_t images = j->g->n;
-    const double work = fc_norm_work(&j->moments) * (double)images;
-    const int threads = fc_threads_for(INT64_MAX, work); /* as many as the work is worth, were there enough tasks */
-    if (images % threads == 0 || images >= FC_TASKS_PER_THREAD * threads)
-        return fc_parallel_for(images, fc_threads_for(images, work), image_task, j);
-    return run_steps(j, work);
+    fc_status status = FC_OK;
+    for (j->from = 0; j->from < j->g->n && status == FC_OK; j->from += j->images) {
+        const int64_t images = FC_MIN(j->images, j->g->n - j->from);
+        const int whole = images % j->threads == 0 || images >= FC_TASKS_PER_THREAD * j->threads;
+        status = whole ? run_tasks(j, images, image_task) : run_steps(j, images);
+        if (status == FC_OK && j->grad_weight != NULL) add_gradients(j, images);
+    }
+    return status;
 }
 
 /* ---------------------------------------------------------------- entry points */
@@ -175,24 +193,35 @@ static fc_status prepare(job *j, const fc_array *x, const fc_array *grad_y, cons
     fc_moments_cut(&j->products);
     j->moments = j->products;
     j->moments.grad_y = NULL;
-    j->backward = grad_y != NULL;
-    j->blocks = fc_ceil_div(g->c, FC_NORM_CHANNELS);
     return FC_OK;
+}
+
+/* Bytes that are kept of an image. */
+static double bytes_of_image(const job *j) {
+    const double c = (double)j->g->c, parts = (double)j->moments.parts, factors = 5;
+    return c * (factors * j->moments.kernels->element_size + 2 * parts * (double)sizeof(double)) +
+           2 * (double)j->g->groups * (double)sizeof(double);
 }
 
 /* Memory for the factors, the statistics and the sums of the parts; NULL when it cannot be had. */
 static char *take_scratch(job *j) {
     const fc_moments *m = &j->moments;
-    const size_t n = (size_t)j->g->n, c = (size_t)j->g->c, groups = n * (size_t)j->g->groups * sizeof(double);
+    j->threads = fc_threads_for(INT64_MAX, fc_norm_work(m) * (double)j->g->n); /* worth waking, with enough tasks */
+    j->channels = fc_moments_channels(m, j->threads);
+    j->channel_blocks = fc_ceil_div(m->c, j->channels);
+    j->images = FC_MAX(1, FC_MIN(j->g->n, (int64_t)(SCRATCH * j->threads / bytes_of_image(j))));
+    const size_t n = (size_t)j->images, c = (size_t)j->g->c, groups = n * (size_t)j->g->groups * sizeof(double);
     const size_t factor = n * c * (size_t)m->kernels->element_size, sums = n * (size_t)m->parts * c * sizeof(double);
     char **factors[5] = {&j->mean_rounded, &j->scale, &j->offset, &j->slope, &j->constant};
     double **numbers[4] = {&j->mean, &j->inverse_std, &j->first, &j->second};
-    size_t end = 0, at[9];
+    size_t end = 0, at[10];
     for (int i = 0; i < 9; i++) at[i] = fc_set_aside(&end, i < 5 ? factor : i < 7 ? groups : sums);
+    at[9] = fc_set_aside(&end, (size_t)j->threads * fc_moments_scratch());
     char *scratch = fc_scratch_take(end);
     if (scratch == NULL) return NULL;
     for (int i = 0; i < 5; i++) *factors[i] = scratch + at[i];
     for (int i = 0; i < 4; i++) *numbers[i] = (double *)(void *)(scratch + at[5 + i]);
+    j->worker_scratch = scratch + at[9];
     return scratch;
 }
 
@@ -211,7 +240,7 @@ fc_status fc_group_norm_forward(const fc_group_norm *g, const fc_array *x, const
 fc_status fc_group_norm_backward(const fc_group_norm *g, const fc_array *grad_y, const fc_array *x,
                                  const fc_array *weight, const fc_array *grad_x, double *grad_weight,
                                  double *grad_bias) {
-    job j = {.g = g, .weight = weight};
+    job j = {.g = g, .weight = weight, .grad_weight = grad_weight, .grad_bias = grad_bias};
     fc_status status = prepare(&j, x, grad_y, grad_x);
     if (status != FC_OK) return status;
     for (int64_t c = 0; c < g->c; c++) grad_weight[c] = grad_bias[c] = 0;
@@ -219,12 +248,6 @@ fc_status fc_group_norm_backward(const fc_group_norm *g, const fc_array *grad_y,
     char *scratch = take_scratch(&j);
     if (scratch == NULL) return FC_NO_MEMORY;
     status = run(&j);
-    for (int64_t c = 0; c < g->c && status == FC_OK; c++) {
-        for (int64_t n = 0; n < g->n; n++) {
-            grad_weight[c] += sums_of(&j, j.second, n)[c];
-            grad_bias[c] += sums_of(&j, j.first, n)[c];
-        }
-    }
     fc_scratch_give_back(scratch);
     return status;
 }

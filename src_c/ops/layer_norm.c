@@ -31,7 +31,10 @@ typedef struct desk {
     char *normal, *slanted;                           /* h and t of a tile */
     char *sum, *product;                              /* [c] */
     double *first, *second;                           /* [parts of a pixel][ROWS] */
+    char *scratch;                                    /* fc_moments_scratch() bytes */
 } desk;
+
+enum { DESK_ARRAYS = 12 };
 
 typedef struct job {
     const fc_layer_norm *g;
@@ -69,22 +72,23 @@ static tile tile_at(const job *j, int64_t index) {
 }
 
 /* Where the arrays of a desk begin; returns how many bytes it has. */
-static size_t place_desk(const job *j, size_t at[11]) {
+static size_t place_desk(const job *j, size_t at[DESK_ARRAYS]) {
     const size_t size = (size_t)j->pixels.kernels->element_size, rows = (size_t)j->rows * size;
     const size_t c = (size_t)j->g->c * size, sums = (size_t)j->channels.parts * ROWS * sizeof(double);
     const size_t numbers = (size_t)FC_MAX(2, j->rows) * (size_t)FC_MAX(2, j->g->c) * size;
     size_t end = 0;
     for (int i = 0; i < 11; i++) at[i] = fc_set_aside(&end, i < 5 ? rows : i < 7 ? c : i < 9 ? numbers : sums);
+    at[11] = fc_set_aside(&end, fc_moments_scratch());
     return end;
 }
 
 static desk desk_of(const job *j, int worker) {
-    size_t at[11];
+    size_t at[DESK_ARRAYS];
     char *begin = j->desks + (size_t)worker * place_desk(j, at);
     return (desk){.mean = begin + at[0], .inverse = begin + at[1], .offset = begin + at[2], .slope = begin + at[3],
                   .constant = begin + at[4], .sum = begin + at[5], .product = begin + at[6], .normal = begin + at[7],
                   .slanted = begin + at[8], .first = (double *)(void *)(begin + at[9]),
-                  .second = (double *)(void *)(begin + at[10])};
+                  .second = (double *)(void *)(begin + at[10]), .scratch = begin + at[11]};
 }
 
 /* ---------------------------------------------------------------- steps of a tile */
@@ -98,7 +102,7 @@ static fc_norm_block block_of(int64_t pixels, int64_t columns, fc_norm_walk x, f
 static void sum_rows(fc_moments *m, const desk *d, int64_t rows) {
     m->c = rows;
     for (int64_t part = 0; part < m->parts; part++)
-        fc_moments_part(m, part, 0, rows, d->first + part * ROWS, d->second + part * ROWS);
+        fc_moments_part(m, part, 0, rows, d->scratch, d->first + part * ROWS, d->second + part * ROWS);
 }
 
 /* Factors that make h of x. */
@@ -143,7 +147,8 @@ static void forward_task(void *context, int64_t index, int worker) {
 /* Add the sums of grad_y and of grad_y * h over the pixels of a tile to those of a part. */
 static void sum_pixels(const job *j, const tile *t, const desk *d, double *grad_bias, double *grad_weight) {
     const fc_moments *m = &j->pixels;
-    const fc_norm_block block = block_of(t->rows, m->c, j->tile_walk, m->grad_y_walk, j->tile_walk);
+    fc_norm_block block = block_of(t->rows, m->c, j->tile_walk, m->grad_y_walk, j->tile_walk);
+    block.chains = d->scratch;
     const fc_norm_factors zeros = {.mean = j->zeros};
     m->kernels->norm_products(&block, d->normal, t->grad_y, &zeros, d->sum, d->product);
     for (int64_t c = 0; c < m->c; c++) {
@@ -232,7 +237,7 @@ static char *take_scratch(job *j, int threads) {
     const size_t size = (size_t)j->pixels.kernels->element_size, c = (size_t)j->g->c;
     const size_t longer = FC_MAX(c, (size_t)j->rows) * size;
     const size_t sums = j->pixels.grad_y == NULL ? 0 : (size_t)j->parts * c * sizeof(double);
-    size_t end = 0, at[6], unused[11];
+    size_t end = 0, at[6], unused[DESK_ARRAYS];
     const size_t bytes[6] = {c * size, c * size, longer, sums, sums, (size_t)threads * place_desk(j, unused)};
     for (int i = 0; i < 6; i++) at[i] = fc_set_aside(&end, bytes[i]);
     char *scratch = fc_scratch_take(end);

@@ -5,7 +5,7 @@
 #include "blocking.h"
 
 /* CHUNK: pixels that the kernels sum in one go; a chain of a vector of 16 has 32 terms then. */
-enum { CHUNK = 512, LANES = 16 /* of the longest vector: a chunk ends between two */ };
+enum { CHUNK = 512, LANES = 16 /* of the longest vector: a chunk ends between two */, LEAST_CHANNELS = 256 };
 
 fc_norm_walk fc_norm_walk_of(const fc_array *a, int64_t pixels, int64_t c) {
     fc_norm_walk walk = {.image = a->stride[0], .pixel = a->stride[2], .column = a->stride[3]};
@@ -82,16 +82,27 @@ double fc_moments_total(const fc_moments *m, const double *first, const double *
     return count;
 }
 
-void fc_moments_part(const fc_moments *m, int64_t part, int64_t c, int64_t channels, double *first, double *second) {
+int64_t fc_moments_channels(const fc_moments *m, int threads) {
+    int64_t channels = FC_NORM_CHANNELS;
+    while (threads > 1 && channels > LEAST_CHANNELS &&
+           m->parts * fc_ceil_div(m->c, channels) < FC_TASKS_PER_THREAD * threads)
+        channels /= 2;
+    return channels;
+}
+
+void fc_moments_part(const fc_moments *m, int64_t part, int64_t c, int64_t channels, char *scratch, double *first,
+                     double *second) {
     const int64_t size = m->kernels->element_size;
-    double shift[FC_NORM_CHANNELS], sum[FC_NORM_CHANNELS], other[FC_NORM_CHANNELS]; /* large enough for either type */
+    double *shift = (double *)(void *)(scratch + FC_NORM_CHAIN_BYTES); /* three rows, large enough for either type */
+    double *sum = shift + FC_NORM_CHANNELS, *other = sum + FC_NORM_CHANNELS;
     double count = 0;
     for (int64_t k = 0; k < channels; k++) first[k] = second[k] = 0;
     for (int64_t index = first_chunk(m, part); index < first_chunk(m, part + 1); index++) {
         const chunk at = chunk_at(m, index);
         const double more = (double)at.images * (double)at.pixels;
         const fc_norm_block block = {.images = at.images, .pixels = at.pixels, .columns = channels, .x = m->x_walk,
-                                     .grad_y = m->grad_y_walk, .activation = m->activation};
+                                     .grad_y = m->grad_y_walk, .activation = m->activation,
+                                     .chains = scratch};
         const char *x = place(m->x, &m->x_walk, &at, c, size);
         if (m->grad_y != NULL) {
             const fc_norm_factors f = factors_at(&m->factors, c, size);

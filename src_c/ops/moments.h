@@ -7,8 +7,12 @@
 
 #include "../isa/dispatch.h"
 
-/* Channels whose sums are taken at once. */
-enum { FC_NORM_CHANNELS = 128, FC_NORM_PARTS = 16 };
+enum { FC_NORM_PARTS = 16 };
+
+/* Scratch memory of who takes sums of up to so many channels. */
+static inline size_t fc_moments_scratch(void) {
+    return FC_NORM_CHAIN_BYTES + 3 * FC_NORM_CHANNELS * sizeof(double);
+}
 
 typedef struct fc_moments {
     const fc_kernels *kernels;
@@ -31,9 +35,13 @@ int fc_norm_walks_agree(const fc_norm_walk *a, const fc_norm_walk *b);
 /* Fill in the cut. */
 void fc_moments_cut(fc_moments *m);
 
+/* How many channels to sum at once: fewer than FC_NORM_CHANNELS where the threads want tasks. No bit depends on it. */
+int64_t fc_moments_channels(const fc_moments *m, int threads);
+
 /* Of the channels [c, c + channels), at most FC_NORM_CHANNELS, of one part: mean and sum of squared deviations from it;
- * or the sum of grad_y, and of its products. */
-void fc_moments_part(const fc_moments *m, int64_t part, int64_t c, int64_t channels, double *first, double *second);
+ * or the sum of grad_y, and of its products. scratch: fc_moments_scratch() bytes. */
+void fc_moments_part(const fc_moments *m, int64_t part, int64_t c, int64_t channels, char *scratch, double *first,
+                     double *second);
 
 /* The same of one channel from its parts, whose numbers are so far from each other. Returns how many numbers it has. */
 double fc_moments_total(const fc_moments *m, const double *first, const double *second, int64_t distance, double *a,

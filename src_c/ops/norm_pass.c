@@ -6,6 +6,11 @@
 
 enum { TILE = 1 << 14 /* numbers of a tile */ };
 
+static int streams(const fc_moments *m) {
+    const double bytes = (double)m->n * (double)m->pixels * (double)m->c * m->kernels->element_size;
+    return fc_streams(bytes, fc_threads_for(INT64_MAX, fc_norm_work(m)));
+}
+
 fc_status fc_norm_set_up(fc_moments *m, fc_norm_target *t, const int64_t sizes[3], int merge, const fc_array *x,
                          const fc_array *grad_y, const fc_array *to) {
     const int64_t n = sizes[0], pixels = sizes[1], c = sizes[2];
@@ -27,6 +32,7 @@ fc_status fc_norm_set_up(fc_moments *m, fc_norm_target *t, const int64_t sizes[3
     if (merge) m->n = FC_MIN(1, n), m->pixels = FC_MAX(1, n);
     if (grad_y != NULL) m->grad_y = grad_y->data;
     t->to = to == NULL ? NULL : to->data;
+    t->streams = t->to != m->x && t->to != m->grad_y && streams(m);
     fc_moments_cut(m);
     return FC_OK;
 }
@@ -45,6 +51,7 @@ static void run(const fc_moments *m, const fc_norm_target *t, const fc_norm_fact
                 int64_t pixel, int64_t c) {
     const int64_t size = m->kernels->element_size, at = c * size;
     block.x = m->x_walk, block.grad_y = m->grad_y_walk, block.to = t->walk, block.activation = m->activation;
+    block.streams = t->streams;
     const char *x = m->x + (n * m->x_walk.image + pixel * m->x_walk.pixel + c * m->x_walk.column) * size;
     char *to = t->to + (n * t->walk.image + pixel * t->walk.pixel + c * t->walk.column) * size;
     fc_norm_factors here = {.mean = (const char *)f->mean + at, .scale = (const char *)f->scale + at,

@@ -13,6 +13,7 @@
 typedef struct fc_norm_target {
     char *to;
     fc_norm_walk walk;
+    int streams; /* past the caches */
 } fc_norm_target;
 
 /* Kernels, sizes and walks of x, grad_y (may be NULL) and the result (may be NULL), and the cut of the sums.

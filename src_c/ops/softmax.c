@@ -13,7 +13,8 @@
 
 enum {
     TASK_NUMBERS = 1 << 13,
-    TOGETHER = 16, /* rows: a cache line of float32 neighbours */
+    TOGETHER = 16, /* rows, at most: a cache line of float32 neighbours */
+    SCRATCH = 1 << 19, /* bytes of an array's rows that are brought together, unless one row has more */
     WORK = 48      /* multiply-adds that a number is worth */
 };
 
@@ -27,7 +28,8 @@ typedef struct job {
     fc_softmax g;
     array x, grad_y, y; /* of a gradient: the result, the gradient, and what is written */
     int64_t task_rows;  /* rows along `inner` that are one task's; the last of an `outer` has fewer */
-    char *scratch;      /* per worker, two arrays [TOGETHER][classes] */
+    int64_t together;   /* rows that are brought together; 0: none need be */
+    char *scratch;      /* per worker, one or two arrays [together][classes] */
     size_t worker_bytes;
 } job;
 
@@ -51,7 +53,7 @@ static void run_row(const job *j, const void *x, const void *grad_y, void *y) {
 static void run_together(const job *j, int64_t outer, int64_t inner, int64_t rows, char *scratch) {
     const int64_t classes = j->g.classes, size = j->kernels->element_size;
     const array *arrays[] = {&j->x, &j->grad_y};
-    char *at[] = {scratch, scratch + TOGETHER * classes * size};
+    char *at[] = {scratch, scratch + j->together * classes * size};
     for (int i = 0; i < 2; i++)
         if (arrays[i]->data != NULL)
             j->kernels->copy(rows, classes, row_of(j, arrays[i], outer, inner), arrays[i]->stride[2],
@@ -68,8 +70,8 @@ static void run_task(void *context, int64_t index, int worker) {
     const int64_t end = FC_MIN((index + 1) * j->task_rows, j->g.outer * j->g.inner);
     for (int64_t row = index * j->task_rows; row < end;) {
         const int64_t outer = row / j->g.inner, inner = row % j->g.inner;
-        if (j->scratch != NULL) {
-            const int64_t rows = FC_MIN(FC_MIN(TOGETHER, end - row), j->g.inner - inner);
+        if (j->together > 0) {
+            const int64_t rows = FC_MIN(FC_MIN(j->together, end - row), j->g.inner - inner);
             run_together(j, outer, inner, rows, j->scratch + (size_t)worker * j->worker_bytes);
             row += rows;
             continue;
@@ -84,23 +86,36 @@ static int has_adjacent_classes(const job *j) {
     return j->x.stride[1] == 1 && j->y.stride[1] == 1 && (j->grad_y.data == NULL || j->grad_y.stride[1] == 1);
 }
 
+static int64_t rows_together(const job *j) {
+    if (has_adjacent_classes(j)) return 0;
+    const double row = (double)j->g.classes * j->kernels->element_size;
+    return FC_MAX(1, FC_MIN(FC_MIN(TOGETHER, j->g.inner), (int64_t)(SCRATCH / row)));
+}
+
+/* Nothing is taken, and that is no error, where no rows are brought together. */
+static fc_status take_scratch(job *j, int threads) {
+    if (j->together == 0) return FC_OK;
+    const int64_t arrays = j->grad_y.data == NULL ? 1 : 2, size = j->kernels->element_size;
+    const double bytes = (double)(arrays * j->together * size) * (double)j->g.classes;
+    if (bytes * threads > (double)PTRDIFF_MAX / 2) return FC_NO_MEMORY;
+    j->worker_bytes = FC_ALIGN_UP((size_t)(arrays * j->together * size * j->g.classes));
+    j->scratch = fc_scratch_take(j->worker_bytes * (size_t)threads);
+    return j->scratch == NULL ? FC_NO_MEMORY : FC_OK;
+}
+
 static fc_status run(job *j, fc_dtype dtype) {
     if (!fc_is_compute_type(dtype)) return FC_BAD_DTYPE;
     const int64_t rows = j->g.outer * j->g.inner, classes = j->g.classes;
     if (rows == 0 || classes == 0) return FC_OK;
     j->kernels = fc_kernels_for(dtype);
     j->task_rows = FC_MAX(1, TASK_NUMBERS / classes);
-    if (!has_adjacent_classes(j)) j->task_rows = fc_ceil_div(j->task_rows, TOGETHER) * TOGETHER;
+    j->together = rows_together(j);
+    if (j->together > 0) j->task_rows = fc_ceil_div(j->task_rows, j->together) * j->together;
     const int64_t tasks = fc_ceil_div(rows, j->task_rows);
     const int threads = fc_threads_for(tasks, (double)WORK * (double)rows * (double)classes);
-    if (!has_adjacent_classes(j)) {
-        const double bytes = 2.0 * TOGETHER * (double)classes * j->kernels->element_size;
-        if (bytes * threads > (double)PTRDIFF_MAX / 2) return FC_NO_MEMORY;
-        j->worker_bytes = FC_ALIGN_UP((size_t)(2 * TOGETHER * classes * j->kernels->element_size));
-        j->scratch = fc_scratch_take(j->worker_bytes * (size_t)threads);
-        if (j->scratch == NULL) return FC_NO_MEMORY;
-    }
-    const fc_status status = fc_parallel_for(tasks, threads, run_task, j);
+    fc_status status = take_scratch(j, threads);
+    if (status != FC_OK) return status;
+    status = fc_parallel_for(tasks, threads, run_task, j);
     if (j->scratch != NULL) fc_scratch_give_back(j->scratch);
     return status;
 }

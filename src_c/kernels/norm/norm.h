@@ -22,6 +22,8 @@ typedef struct fc_norm_block {
     int64_t images, pixels, columns;
     fc_norm_walk x, grad_y, to; /* to: the result */
     fc_epilogue activation;     /* f below; its slope f' is taken from the sign of its argument */
+    int streams;                /* the result goes past the caches; it is none of the inputs */
+    void *chains;               /* FC_NORM_CHAIN_BYTES of scratch memory, for sums over adjacent columns */
 } fc_norm_block;
 
 /* Factors, one a column; where a kernel does not name them they are not read. */
@@ -32,6 +34,9 @@ typedef struct fc_norm_factors {
 /* How many pixels of the first image the shift of the moments is the mean of, at most: close enough to the mean of all
  * that no digits are lost, unless a few outliers are first. */
 enum { FC_NORM_FIRST = 8 };
+
+/* Columns whose sums are taken at once, and the memory for their chains: two vectors of 64 bytes, at most, a column. */
+enum { FC_NORM_CHANNELS = 2048, FC_NORM_CHAIN_BYTES = 2 * 64 * FC_NORM_CHANNELS };
 
 /* shift[c] = mean of the first pixels; with d = x - shift[c], sum[c] = sum of d, square[c] = sum of d*d. */
 typedef void (*fc_norm_moments_fn)(const fc_norm_block *b, const void *x, void *shift, void *sum, void *square);
