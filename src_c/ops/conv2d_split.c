@@ -5,7 +5,7 @@
  *   tasks     group x block of output pixels x block of filters                in parallel
  *     passes    chunks of 32 channels, for some rows of the kernel             always in the same order
  *               split the input of the block: every number once a pass
- *       panels    32 filters, split before the tasks start
+ *       panels    32 filters, split beforehand or when they are needed
  *         tiles     up to 16 output pixels, two tiles at a time: the kernel
  *
  * A tile of A is loaded from the packed lines of the image, pixels of one row of results: taps overlap in memory. Rows
