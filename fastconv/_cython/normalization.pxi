@@ -85,7 +85,7 @@ cdef cnp.ndarray result_like(object out, cnp.ndarray x, int number):
     """The array to write: a new one in the order of x, or the caller's after checks."""
     cdef int64_t sizes[MOST_AXES]
     cdef int axis
-    if out is None:
+    if out is None and not cnp.PyArray_IS_C_CONTIGUOUS(x):
         return np.empty_like(x, dtype=cnp.PyArray_DescrFromType(number), order="K", subok=False)
     for axis in range(cnp.PyArray_NDIM(x)):
         sizes[axis] = cnp.PyArray_DIM(x, axis)

@@ -9,19 +9,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastconv._core import empty
+
+
+def contiguous(array):
+    if array.flags.c_contiguous:
+        return array
+    copy = empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Moves arrays from NHWC and HWIO, or NDHWC and DHWIO, to another layout and back; copies are contiguous."""
+    """Moves arrays from NHWC and HWIO, or NDHWC and DHWIO, to another layout and back; copies are contiguous and begin
+    at a cache line, as the rivals' own arrays do."""
 
     name: str
     channels_first: bool
 
     def image(self, nhwc):
-        return np.ascontiguousarray(nhwc.transpose(self._image_axes(nhwc.ndim)))
+        return contiguous(nhwc.transpose(self._image_axes(nhwc.ndim)))
 
     def weight(self, hwio):
-        return np.ascontiguousarray(hwio.transpose(self._weight_axes(hwio.ndim)))
+        return contiguous(hwio.transpose(self._weight_axes(hwio.ndim)))
 
     def image_shape(self, shape):
         return tuple(shape[axis] for axis in self._image_axes(len(shape)))
@@ -55,7 +66,8 @@ class Source:
         self._rng = np.random.default_rng(seed)
 
     def normal(self, shape, scale=1.0):
-        data = self._rng.standard_normal(shape, dtype=self.dtype)
+        data = empty(np.atleast_1d(shape), self.dtype)
+        self._rng.standard_normal(dtype=self.dtype, out=data)
         data *= self.dtype.type(scale)
         return data
 

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from fastconv._core import empty
+
 MOST_VIEWS = 1000  # of one workspace: many batch sizes must not add up
 
 
@@ -29,7 +31,7 @@ class Workspace:
         size = math.prod(shape)
         storage = self._storage.get(key)
         if storage is None or storage.size < size or storage.dtype != dtype:
-            storage = self._storage[key] = np.empty(size, dtype)
+            storage = self._storage[key] = empty((size,), dtype)
             self._views = {of: view for of, view in self._views.items() if of[0] != key}
         if len(self._views) >= MOST_VIEWS:
             self._views.clear()

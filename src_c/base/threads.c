@@ -164,7 +164,7 @@ static int64_t take_task(loop *l, int worker, int *at) {
     return -1;
 }
 
-static void run_tasks(loop *l, int worker) {
+static void take_tasks(loop *l, int worker) {
     const fc_poll_fn poll = worker == 0 ? atomic_load(&poll_function) : NULL;
     double polled = poll != NULL ? seconds() : 0;
     int at = worker;
@@ -179,6 +179,11 @@ static void run_tasks(loop *l, int worker) {
     }
 }
 
+static void run_tasks(loop *l, int worker) {
+    take_tasks(l, worker);
+    FC_END_STREAM();
+}
+
 #if defined(_OPENMP)
 static void work(loop *l, int worker) {
     const uint64_t own = fc_float_state();
@@ -191,6 +196,7 @@ static void work(loop *l, int worker) {
 fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *context) {
     if (tasks == 1) {
         run(context, 0, 0);
+        FC_END_STREAM();
         return FC_OK;
     }
     range ranges[MOST_RANGES];

@@ -20,10 +20,10 @@ FC_INLINE v_f64 load_f64(const double *p) { return _mm512_loadu_pd(p); }
 FC_INLINE void store_f32(float *p, v_f32 a) { _mm512_storeu_ps(p, a); }
 FC_INLINE void store_f64(double *p, v_f64 a) { _mm512_storeu_pd(p, a); }
 
-/* As a store, past the caches; p is a multiple of the vector's size. end_stream() comes before others may read. */
+/* As a store, past the caches; p is a multiple of the vector's size. fc_parallel_for sees to it that others may
+ * read the results. */
 FC_INLINE void stream_f32(float *p, v_f32 a) { _mm512_stream_ps(p, a); }
 FC_INLINE void stream_f64(double *p, v_f64 a) { _mm512_stream_pd(p, a); }
-FC_INLINE void end_stream(void) { _mm_sfence(); }
 
 /* The first n lanes only; the bytes behind them are not touched. 0 <= n <= VL. */
 FC_INLINE v_f32 load_n_f32(const float *p, int n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }

@@ -24,7 +24,6 @@ FC_INLINE void store_f64(double *p, v_f64 a) { vst1q_f64(p, a); }
 /* For results that are not read again soon: there is no instruction for one vector that goes past the caches. */
 FC_INLINE void stream_f32(float *p, v_f32 a) { vst1q_f32(p, a); }
 FC_INLINE void stream_f64(double *p, v_f64 a) { vst1q_f64(p, a); }
-FC_INLINE void end_stream(void) {}
 
 /* The first n lanes only; the bytes behind them are not touched. 0 <= n <= VL. */
 FC_INLINE v_f32 load_n_f32(const float *p, int n) {

@@ -17,13 +17,6 @@ enum { FC_MC = 252 };
  * float32 each, half of a 2 MiB L2 together. */
 enum { FC_INPUT_ELEMENTS = 1 << 17, FC_OUTPUT_ELEMENTS = 1 << 17 };
 
-/* Results of so many bytes a thread go past the caches, unless they are written over an input: 1.5 MiB beside two
- * inputs of that size are more than a 2 MiB L2 holds. A pass over two arrays is x1.3 to x1.8 faster then (1.5 to 50
- * MiB, an L3 that holds all), and still ahead together with a pass that reads the result; below 1 MiB it is slower. */
-enum { FC_STREAM_BYTES = 3 << 19 };
-
-static inline int fc_streams(double bytes, int threads) { return bytes >= (double)FC_STREAM_BYTES * threads; }
-
 /* Tasks per thread to aim for, so that a thread that was held up is not waited for long. */
 enum { FC_TASKS_PER_THREAD = 4 };
 

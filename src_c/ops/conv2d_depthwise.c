@@ -22,6 +22,7 @@
 #include "depthwise.h"
 #include "explain.h"
 #include "phase.h"
+#include "stream.h"
 
 /* One axis: windows slide over the image that is read. Going backward each phase of the stride has windows of its own,
  * and window i of phase f writes pixel f + i*stride. */
@@ -43,7 +44,8 @@ typedef struct plan {
     fc_lines x;
     const fc_array *weight, *bias, *y;
     fc_activation activation;
-    int direct_y; /* results are written where they belong */
+    int direct_y; /* results are written where they belong, ... */
+    int streams;  /* ... past the caches */
     char *scratch;
     size_t bias_at, workers_at, worker_bytes, line_at, output_at;
 } plan;
@@ -137,6 +139,13 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
+static int streams(const plan *pl, int threads) {
+    const int64_t c = pl->channels.channels, vl = pl->kernels->vl;
+    const double bytes = (double)pl->n * (double)(pl->h.out * pl->w.out) * (double)c * (double)pl->size;
+    return pl->direct_y && pl->channels.first == vl && c % vl == 0 && !fc_is_left(pl->activation) &&
+           fc_streams_pixels(pl->y, bytes, threads);
+}
+
 static int make_plan(plan *pl) {
     pl->kernels = fc_kernels_for(pl->dtype);
     pl->size = (size_t)pl->kernels->element_size;
@@ -150,6 +159,7 @@ static int make_plan(plan *pl) {
                         (double)(pl->h.kernel * pl->w.kernel) / (double)(step_out(&pl->h) * step_out(&pl->w));
     const int threads = fc_threads_for(INT32_MAX, work);
     split_image(pl, threads);
+    pl->streams = streams(pl, threads);
     return threads;
 }
 
@@ -245,7 +255,7 @@ static void run_phase(task *t, int64_t i, int64_t j) {
                       .dilation = w.dilation, .channels = t->block.channels, .lanes = vl, .first = t->block.first,
                       .y_pixel = t->result_pixel * step_out(&pl->w), .w_vector = pl->h.kernel * pl->w.kernel * vl,
                       .w_row = direction * h.tap_step * pl->w.kernel, .w_column = direction * w.tap_step,
-                      .activation = fc_epilogue_of(pl->activation)};
+                      .activation = fc_epilogue_of(pl->activation), .streams = pl->streams};
     const int64_t first_r = pl->h.backward ? h.tap + (h.taps - 1) * h.tap_step : 0;
     const int64_t first_s = pl->w.backward ? w.tap + (w.taps - 1) * w.tap_step : 0;
     const int64_t weight_at = d.rows == 0 ? 0 : t->block.vector * d.w_vector + (first_r * pl->w.kernel + first_s) * vl;
@@ -256,7 +266,7 @@ static void run_phase(task *t, int64_t i, int64_t j) {
     for (int64_t q = t->column; q < column_end; q += strip) {
         d.pixels = FC_MIN(strip, column_end - q);
         for (int64_t p = t->row; p < row_end; p++) {
-            d.y_ahead = p + 1 < row_end ? step_out(&pl->h) * t->result_row : 0;
+            d.y_ahead = p + 1 < row_end && !pl->streams ? step_out(&pl->h) * t->result_row : 0;
             for (int64_t r = 0; r < d.rows; r++)
                 t->line[r] = t->table[p * step_in(&pl->h) - h.before + r * h.dilation - t->first_line] +
                              (q * d.stride - w.before - t->first_entry);

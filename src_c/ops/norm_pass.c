@@ -3,6 +3,7 @@
 
 #include "../base/compiler.h"
 #include "blocking.h"
+#include "stream.h"
 
 enum { TILE = 1 << 14 /* numbers of a tile */ };
 

@@ -11,6 +11,7 @@
 #include "../base/scratch.h"
 #include "../base/threads.h"
 #include "blocking.h"
+#include "stream.h"
 
 enum { TASK_ELEMENTS = 1 << 15 }; /* pixels times channels of one task: some ten microseconds of work */
 
@@ -144,6 +145,7 @@ static void run_task(void *context, int64_t index, int worker) {
                                    .columns = u->columns, .y_row = o.y_row, .y_column = o.y_column,
                                    .indices_row = o.indices_row, .indices_column = o.indices_column,
                                    .index = (d * g->h + h) * g->w, .index_line = g->w,
+                                   .streams = u->streams,
                                    .indices = o.indices == NULL ? NULL : o.indices + skipped * o.indices_row};
         char *x = u->in_place ? (char *)u->grad_x->data + (d * u->depth->x + fc_at(xs, n, h, 0, c)) * size
                               : memory + (h - line) * g->w * channels * size;
@@ -153,7 +155,16 @@ static void run_task(void *context, int64_t index, int worker) {
     if (!u->in_place) fc_pool_write_lines(u->kernels, memory, u->grad_x, g->w, n, line, lines, c, channels);
 }
 
-fc_status fc_unpool_run_tasks(const fc_unpool *u, int threads, char *scratch) {
+static int streams(const fc_unpool *u, int threads) {
+    const fc_pool2d *g = u->g;
+    const int64_t size = u->kernels->element_size, line = FC_CACHE_LINE / size;
+    const double numbers = (double)(g->n * u->depth->d) * (double)(g->h * g->w) * (double)g->c;
+    return u->in_place && u->channels % line == 0 && u->depth->x % line == 0 &&
+           fc_streams_pixels(u->grad_x, numbers * (double)size, threads);
+}
+
+fc_status fc_unpool_run_tasks(fc_unpool *u, int threads, char *scratch) {
+    u->streams = streams(u, threads);
     job j = {.u = u, .scratch = scratch};
     return fc_parallel_for(fc_unpool_tasks(u), threads, run_task, &j);
 }

@@ -17,7 +17,7 @@ typedef struct fc_unpool {
     const fc_span *slices, *rows, *columns;
     /* written by fc_unpool_plan: */
     const fc_kernels *kernels;
-    int in_place;
+    int in_place, streams;
     int64_t task_rows, row_blocks, channels, channel_blocks;
     size_t worker_bytes, y_at, shares_at;
 } fc_unpool;
@@ -29,7 +29,7 @@ enum { FC_UNPOOL_BYTES = 1 << 19 }; /* scratch of a worker, where less would do 
 int fc_unpool_plan(fc_unpool *u, size_t bytes);
 
 /* Run the tasks; `scratch` has worker_bytes for each thread. */
-fc_status fc_unpool_run_tasks(const fc_unpool *u, int threads, char *scratch);
+fc_status fc_unpool_run_tasks(fc_unpool *u, int threads, char *scratch);
 
 static inline int64_t fc_unpool_tasks(const fc_unpool *u) {
     return u->g->n * u->depth->d * u->row_blocks * u->channel_blocks;

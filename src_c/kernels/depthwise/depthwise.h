@@ -45,6 +45,7 @@ typedef struct fc_depthwise {
     int64_t first;                       /* where vector 1 begins, 1 to VL */
     ptrdiff_t w_vector, w_row, w_column; /* in elements; rows and columns may run backwards */
     fc_epilogue activation;
+    int streams; /* y goes past the caches; all vectors begin at a multiple of the vector's size */
 } fc_depthwise;
 
 typedef void (*fc_depthwise_fn)(const fc_depthwise *d, const void *const *const *line, const void *weight,

@@ -69,7 +69,7 @@ FC_INLINE void F(finish_pixels)(const fc_depthwise *d, const int pixels, ptrdiff
     FC_UNROLL
     for (int i = 0; i < pixels; i++) {
         if (narrow > 0) F(store_n)(y + i * step + l, sum[i], narrow);
-        else F(store)(y + i * step + l, sum[i]);
+        else F(put)(d->streams, y + i * step + l, sum[i]);
     }
 }
 

@@ -228,7 +228,6 @@ FC_INLINE void F(norm_apply_all)(const fc_epilogue activation, const fc_norm_blo
                 F(norm_apply_run)(activation, 0, b->streams, x + i * b->x.pixel, f, 0, b->columns,
                                   y + i * b->to.pixel);
     }
-    if (b->streams) end_stream();
 }
 
 static void F(norm_apply)(const fc_norm_block *b, const void *x, const fc_norm_factors *f, void *y) {
@@ -273,7 +272,6 @@ FC_INLINE void F(norm_gradient_all)(const fc_epilogue activation, const fc_norm_
                 F(norm_gradient_run)(activation, 0, b->streams, x + i * b->x.pixel, g + i * b->grad_y.pixel, f, 0,
                                      b->columns, to + i * b->to.pixel);
     }
-    if (b->streams) end_stream();
 }
 
 static void F(norm_gradient)(const fc_norm_block *b, const void *x, const void *g, const fc_norm_factors *f,

@@ -52,6 +52,7 @@ typedef struct fc_unpool_run {
     const int64_t *indices; /* NULL: every window has its share in each of its pixels */
     ptrdiff_t indices_slice, indices_row, indices_column;
     int64_t index, index_line; /* of pixel 0, those of the line's others follow; from line to line */
+    int streams; /* x goes past the caches; each pixel begins at a multiple of the vector's size */
 } fc_unpool_run;
 
 /* x[k*x_line + i*x_step + j] = the sum, in row-major order of the windows (o, p, q), of y[o*y_slice + p*y_row +

@@ -250,9 +250,11 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
     FC_UNROLL
     for (int k = 0; k < side * side; k++) {
         FC_UNROLL
-        for (int l = 0; l < vectors; l++)
-            F(store_some)(x + k / side * run->x_line + k % side * run->x_step + l * F(VL), sum[k / side][k % side][l],
-                          n);
+        for (int l = 0; l < vectors; l++) {
+            T *to = x + k / side * run->x_line + k % side * run->x_step + l * F(VL);
+            if (n == F(VL)) F(put)(run->streams, to, sum[k / side][k % side][l]);
+            else F(store_n)(to, sum[k / side][k % side][l], n);
+        }
     }
 }
 
