@@ -193,6 +193,17 @@ static void work(loop *l, int worker) {
 }
 #endif
 
+static int range_count(int threads) { return threads < MOST_RANGES ? threads : MOST_RANGES; }
+
+static int64_t range_begin(int i, int64_t tasks, int ranges) { return i * tasks / ranges; }
+
+int64_t fc_task_from_end(int64_t task, int64_t tasks, int threads) {
+    const int ranges = range_count(threads);
+    int i = (int)(task * ranges / tasks);
+    while (range_begin(i + 1, tasks, ranges) <= task) i++;
+    return range_begin(i, tasks, ranges) + range_begin(i + 1, tasks, ranges) - 1 - task;
+}
+
 fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *context) {
     if (tasks == 1) {
         run(context, 0, 0);
@@ -201,10 +212,10 @@ fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *cont
     }
     range ranges[MOST_RANGES];
     loop l = {.run = run, .context = context, .float_state = fc_float_state(), .of = ranges};
-    l.ranges = threads < MOST_RANGES ? threads : MOST_RANGES;
+    l.ranges = range_count(threads);
     for (int i = 0; i < l.ranges; i++) {
-        atomic_init(&ranges[i].next, i * tasks / l.ranges);
-        ranges[i].end = (i + 1) * tasks / l.ranges;
+        atomic_init(&ranges[i].next, range_begin(i, tasks, l.ranges));
+        ranges[i].end = range_begin(i + 1, tasks, l.ranges);
     }
 #if defined(_OPENMP)
     if (threads > 1) {

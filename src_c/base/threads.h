@@ -22,4 +22,8 @@ int fc_threads_for(int64_t tasks, double work);
  * who ran it. */
 fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *context);
 
+/* The task to do as number `task` where each worker is to begin at the end of its range: what a loop before this one
+ * came to last is still in the worker's cache. */
+int64_t fc_task_from_end(int64_t task, int64_t tasks, int threads);
+
 #endif
