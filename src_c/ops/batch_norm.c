@@ -101,7 +101,7 @@ static void sum_task(void *context, int64_t index, int worker) {
 static void tile_task(void *context, int64_t index, int worker) {
     (void)worker;
     const job *j = context;
-    /* the sums ended at the end of each range: 7x7x512, 16 images, x1.13; 14x14x256 x1.06; of larger ones nothing is left */
+    /* the sums ended at the end of each range: 7x7x512, 16 images, x1.13; 14x14x256 x1.06; larger ones as fast */
     const int64_t per_image = j->tiles.per_image, tasks = j->sums.n * per_image;
     index = fc_task_from_end(index, tasks, (int)FC_MIN(tasks, j->threads));
     fc_norm_tile(&j->sums, &j->target, &j->factors, &j->tiles, index / per_image, index % per_image);

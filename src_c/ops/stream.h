@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * Which results go past the caches. A store first reads the line that it overwrites, and later the line is written back:
- * where a result is larger than the caches that costs half of a pass, and drives out what the next pass would read. */
+ * Which results go past the caches. A store first reads the line that it overwrites, and later the line is written
+ * back: where a result is larger than the caches that costs half of a pass, and drives out what is read next. */
 #ifndef FC_STREAM_H
 #define FC_STREAM_H
 
