@@ -25,13 +25,15 @@
 #include "direct.h"
 #include "explain.h"
 #include "split_panels.h"
+#include "stream.h"
 
 typedef struct plan {
     fc_split_product of;
     int64_t total_rows;
     const fc_bf16 *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
     fc_filter_blocks filters;
-    int direct_y;  /* results are added up in y itself */
+    int direct_y;  /* results are added up in y itself, ... */
+    int streams;   /* ... past the caches */
     int pack_late; /* a panel of weights is packed by the task that uses it */
     fc_walk walk;
     fc_row_blocks blocks;
@@ -112,6 +114,13 @@ static void lay_out_scratch(plan *pl, int threads) {
     memset(pl->scratch + pl->doubtful_at, 0, (size_t)d->n);
 }
 
+static int streams(const plan *pl, int threads) {
+    const fc_direct *d = pl->of.d;
+    const double results = (double)pl->total_rows * (double)pl->of.window.q * (double)d->k * (double)d->groups;
+    return pl->direct_y && fc_split_pass_count(&pl->of) == 1 && d->k % pl->of.kernels->vl == 0 &&
+           !fc_is_left(d->activation) && fc_streams_pixels(&d->y, results * (double)sizeof(float), threads);
+}
+
 static int make_plan(plan *pl, const fc_direct *d, int parts) {
     *pl = (plan){.of = fc_split_product_of(d, parts)};
     pl->total_rows = d->n * pl->of.window.p;
@@ -120,6 +129,7 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->pack_late = few_blocks && d->weight.packed == NULL;
     const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
+    pl->streams = streams(pl, threads);
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t output = pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS;
     const int64_t most = pl->direct_y ? pl->of.panels : FC_OUTPUT_ELEMENTS / output;
@@ -263,6 +273,7 @@ static void multiply_pass(task *t, int64_t pass_index) {
     const int last = pass_index + 1 == fc_split_pass_count(&pl->of);
     fc_split_block block = bring_input(t, ps);
     block.accumulate = pass_index > 0;
+    block.streams = pl->streams;
     block.activation = last ? fc_epilogue_of(d->activation) : FC_EPILOGUE_NONE;
     float *y = (float *)d->y.data + t->group * d->y_group;
     const fc_region input = fc_next_input(&pl->walk, t->group, t->pixel_block, pass_index);

@@ -73,6 +73,7 @@ typedef struct fc_split_block {
     const fc_row_tile *tile;    /* [tiles] */
     int accumulate;
     fc_epilogue activation;
+    int streams; /* C goes past the caches: its rows begin at multiples of 64 bytes */
     const fc_ahead *ahead; /* [(tiles + 1) / 2] or NULL: what to bring in while a pair of tiles is added up, ... */
     int ahead_lines;       /* ... this many cache lines a chunk */
 } fc_split_block;

@@ -208,7 +208,8 @@ FC_INLINE int finish_sums(const fc_split_block *t, v_f32 sum, v_f32 bias, int co
     if (columns >= VL_f32) {
         if (t->accumulate) sum = add_f32(load_f32(c), sum);
         sum = add_f32(sum, bias);
-        store_f32(c, activate_f32(sum, t->activation));
+        if (t->streams) stream_f32(c, activate_f32(sum, t->activation));
+        else store_f32(c, activate_f32(sum, t->activation));
         return all_finite(sum);
     }
     if (t->accumulate) sum = add_f32(load_n_f32(c, columns), sum);
@@ -246,8 +247,8 @@ FC_INLINE void split_multiply_fixed(const int parts, const fc_split_block *t, co
         const fc_row_tile *first = t->tile + i, *second = i + 1 < t->tiles ? first + 1 : NULL;
         const int more = second == NULL ? first->rows : second->rows;
         if (first->rows != rows0 || more != rows1) tiles_begin(rows0 = first->rows, rows1 = more);
-        fetch_results(first, columns, c, c_row);
-        if (second != NULL) fetch_results(second, columns, c, c_row);
+        if (!t->streams) fetch_results(first, columns, c, c_row);
+        if (!t->streams && second != NULL) fetch_results(second, columns, c, c_row);
         add_up(parts, columns, t, a + first->a, second == NULL ? NULL : a + second->a, b,
                t->ahead == NULL ? (fc_ahead){0} : t->ahead[i / 2], sums);
         finish_tile(t, first, sums, bias, columns, c, c_row, doubtful);
