@@ -66,6 +66,20 @@ def test_large_results_have_the_bits_of_small_ones(call, channels, isa, dtype, o
     assert same_bits(call(x, channels, elsewhere), alone)
 
 
+@pytest.mark.parametrize("gaps", [(0, 0), (1, 0), (16, 1), (1, 11)], ids=str)
+def test_slices_of_large_volumes_may_lie_anywhere(gaps, isa, one_thread):
+    """Numbers between the slices and between the volumes of the result."""
+    rng = np.random.default_rng(6)
+    x, weight = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 5, 32, 32, 128), (1, 1, 1, 128, 128)))
+    slice_size = 32 * 32 * 128 + gaps[0]
+    volume_size = 5 * slice_size + gaps[1]
+    memory = empty((2 * volume_size,), np.float32)
+    strides = [4 * step for step in (volume_size, slice_size, 32 * 128, 128, 1)]
+    out = np.lib.stride_tricks.as_strided(memory, x.shape, strides)
+    fc.conv3d(x, weight, out=out)
+    assert same_bits(np.ascontiguousarray(out), fc.conv3d(x, weight))
+
+
 def test_new_results_begin_at_a_cache_line(dtype):
     x = np.ones((4, 32, 32, 32), dtype)
     for y in (fc.max_pool2d(x, 2), fc.relu(x), fc.conv2d(x, np.ones((1, 1, 32, 8), dtype))):

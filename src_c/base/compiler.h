@@ -30,13 +30,6 @@
 /* The compiler forgets where a pointer came from, so that it keeps no sums of it and of offsets in registers. */
 #define FC_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
-/* What went past the caches can be read by others afterwards. */
-#if defined(__x86_64__)
-#define FC_END_STREAM() __builtin_ia32_sfence()
-#else
-#define FC_END_STREAM() ((void)0)
-#endif
-
 #define FC_INLINE static inline __attribute__((always_inline))
 
 #define FC_MIN(a, b) ((a) < (b) ? (a) : (b))

@@ -179,9 +179,16 @@ static void take_tasks(loop *l, int worker) {
     }
 }
 
+/* What tasks wrote past the caches can be read by others afterwards. */
+static void end_streams(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
+
 static void run_tasks(loop *l, int worker) {
     take_tasks(l, worker);
-    FC_END_STREAM();
+    end_streams();
 }
 
 #if defined(_OPENMP)
@@ -207,7 +214,7 @@ int64_t fc_task_from_end(int64_t task, int64_t tasks, int threads) {
 fc_status fc_parallel_for(int64_t tasks, int threads, fc_task_fn run, void *context) {
     if (tasks == 1) {
         run(context, 0, 0);
-        FC_END_STREAM();
+        end_streams();
         return FC_OK;
     }
     range ranges[MOST_RANGES];

@@ -209,7 +209,7 @@ static char *take_scratch(job *j) {
     j->threads = fc_threads_for(INT64_MAX, fc_norm_work(m) * (double)j->g->n); /* worth waking, with enough tasks */
     j->channels = fc_moments_channels(m, j->threads);
     j->channel_blocks = fc_ceil_div(m->c, j->channels);
-    j->images = FC_MAX(1, FC_MIN(j->g->n, (int64_t)(SCRATCH * j->threads / bytes_of_image(j))));
+    j->images = FC_MAX(1, FC_MIN(j->g->n, (int64_t)((double)SCRATCH * j->threads / bytes_of_image(j))));
     const size_t n = (size_t)j->images, c = (size_t)j->g->c, groups = n * (size_t)j->g->groups * sizeof(double);
     const size_t factor = n * c * (size_t)m->kernels->element_size, sums = n * (size_t)m->parts * c * sizeof(double);
     char **factors[5] = {&j->mean_rounded, &j->scale, &j->offset, &j->slope, &j->constant};

@@ -2,7 +2,7 @@
  * The kernels of normalisation over the vector vocabulary; see norm.h for the contracts.
  *
  * Adjacent columns: a chain is a row of sums, and pixels are added in runs of neighbours whose chains fit L1 together.
- * That reads memory in long pieces: 2048 columns at once take a sixth less time than 512, a third less than 64.
+ * That reads memory in long pieces: 2048 columns at once take a sixth less time than 512.
  * Adjacent pixels: a vector holds one number of each chain; several columns at a time hide the latency of the sums. */
 enum { F(NORM_RUN) = 2048 /* numbers, of as many sums of either kind */, F(NORM_TOGETHER) = 4 };
 
