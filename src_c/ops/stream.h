@@ -8,7 +8,7 @@
 
 #include "../base/element.h"
 #include "../base/scratch.h"
-#include "pack.h"
+#include "../include/fastconv.h"
 
 /* Results of so many bytes a thread go past the caches, unless they are written over an input: 1.5 MiB beside two
  * inputs of that size are more than a 2 MiB L2 holds. A pass over two arrays is x1.3 to x1.8 faster then (1.5 to 50
@@ -18,12 +18,11 @@ enum { FC_STREAM_BYTES = 3 << 19 };
 static inline int fc_streams(double bytes, int threads) { return bytes >= (double)FC_STREAM_BYTES * threads; }
 
 /* Whether results of so many bytes, all channels of a pixel at a time, go there: vectors have to begin where a cache
- * line does, in every pixel of every image or slice. */
+ * line does, in every pixel. The caller sees to the slices of volumes. */
 static inline int fc_streams_pixels(const fc_array *y, double bytes, int threads) {
     const int64_t line = FC_CACHE_LINE / (int64_t)fc_dtype_size(y->dtype);
     return fc_streams(bytes, threads) && y->stride[3] == 1 && (uintptr_t)y->data % FC_CACHE_LINE == 0 &&
-           y->stride[0] % line == 0 && y->stride[1] % line == 0 && y->stride[2] % line == 0 &&
-           (y->depth == NULL || y->depth->slice % line == 0);
+           y->stride[0] % line == 0 && y->stride[1] % line == 0 && y->stride[2] % line == 0;
 }
 
 #endif
