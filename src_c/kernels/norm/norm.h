@@ -23,7 +23,7 @@ typedef struct fc_norm_block {
     fc_norm_walk x, grad_y, to; /* to: the result */
     fc_epilogue activation;     /* f below; its slope f' is taken from the sign of its argument */
     int streams;                /* the result goes past the caches; it is none of the inputs */
-    void *chains;               /* FC_NORM_CHAIN_BYTES of scratch memory, for sums over adjacent columns */
+    void *chains;               /* FC_NORM_CHAIN_BYTES of scratch memory, for sums */
 } fc_norm_block;
 
 /* Factors, one a column; where a kernel does not name them they are not read. */

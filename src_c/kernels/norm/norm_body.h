@@ -3,8 +3,13 @@
  *
  * Adjacent columns: a chain is a row of sums, and pixels are added in runs of neighbours whose chains fit L1 together.
  * That reads memory in long pieces: 2048 columns at once take a sixth less time than 512.
- * Adjacent pixels: a vector holds one number of each chain; several columns at a time hide the latency of the sums. */
-enum { F(NORM_RUN) = 2048 /* numbers, of as many sums of either kind */, F(NORM_TOGETHER) = 4 };
+ * Adjacent pixels: a vector holds one number of each chain; several columns at a time hide the latency of the sums.
+ * Images are the outer loop, so that memory is read in long pieces again. */
+enum {
+    F(NORM_RUN) = 2048, /* numbers, of as many sums of either kind */
+    F(NORM_TOGETHER) = 4,
+    F(NORM_BLOCK) = 128 /* columns of adjacent pixels */
+};
 
 /* What the sums are of. */
 typedef struct F(norm_terms) {
@@ -14,7 +19,7 @@ typedef struct F(norm_terms) {
 
 /* The factors of one vector of columns, or of one column in all lanes. */
 typedef struct F(norm_lane) {
-    F(v) mean, scale, offset;
+    F(v) mean, scale, offset, slope, constant;
 } F(norm_lane);
 
 FC_INLINE F(v) F(norm_sloped)(const fc_epilogue activation, F(v) g, F(v) d, const F(norm_lane) *f) {
@@ -91,56 +96,53 @@ FC_INLINE void F(norm_sums_down)(const F(norm_terms) t, const fc_norm_block *b, 
 
 /* ---------------------------------------------------------------- sums over adjacent pixels */
 
-FC_INLINE T F(norm_join_lanes)(F(v) sum) {
-    T lanes[F(VL)];
-    F(store)(lanes, sum);
-    for (int half = F(VL) / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
-    return lanes[0];
-}
-
-/* `count` columns from c on. Lanes behind the last pixel add zeros. */
-FC_INLINE void F(norm_columns_along)(const F(norm_terms) t, const int count, const fc_norm_block *b, const T *x,
-                                     const T *g, const fc_norm_factors *f, int64_t c, F(v) lane_numbers, T *sum,
-                                     T *other) {
+/* `count` columns from c on of one image, to the chains of each: sums[k*VL + lane]. Lanes behind the last pixel add
+ * zeros. */
+FC_INLINE void F(norm_add_rows)(const F(norm_terms) t, const int count, const fc_norm_block *b, const T *x,
+                                const T *g, const fc_norm_factors *f, int64_t c, F(v) lane_numbers, T *sums,
+                                T *others) {
     F(v) first[F(NORM_TOGETHER)], second[F(NORM_TOGETHER)];
     F(norm_lane) lane[F(NORM_TOGETHER)];
     FC_UNROLL
     for (int k = 0; k < count; k++) {
-        first[k] = second[k] = F(zero)();
+        first[k] = F(load)(sums + k * F(VL)), second[k] = F(load)(others + k * F(VL));
         lane[k].mean = F(set1)(((const T *)f->mean)[c + k]);
         if (t.activation != FC_EPILOGUE_NONE) {
             lane[k].scale = F(set1)(((const T *)f->scale)[c + k]);
             lane[k].offset = F(set1)(((const T *)f->offset)[c + k]);
         }
     }
-    for (int64_t image = 0; image < b->images; image++) {
-        const T *at = x + image * b->x.image + c * b->x.column;
-        const T *g_at = t.products ? g + image * b->grad_y.image + c * b->grad_y.column : x;
-        int64_t i = 0;
-        for (; i + F(VL) <= b->pixels; i += F(VL)) {
-            FC_UNROLL
-            for (int k = 0; k < count; k++) {
-                const F(v) d = F(sub)(F(load)(at + k * b->x.column + i), lane[k].mean);
-                F(norm_add)(t, d, t.products ? F(load)(g_at + k * b->grad_y.column + i) : d, &lane[k], &first[k],
-                            &second[k]);
-            }
-        }
-        const int n = (int)(b->pixels - i);
-        const F(m) there = F(above)(F(set1)((T)n), lane_numbers);
+    int64_t i = 0;
+    for (; i + F(VL) <= b->pixels; i += F(VL)) {
         FC_UNROLL
-        for (int k = 0; k < count && n > 0; k++) {
-            const F(v) d = F(sub)(F(load_n)(at + k * b->x.column + i, n), lane[k].mean);
-            F(norm_add)(t, F(pick)(there, d, F(zero)()),
-                        t.products ? F(load_n)(g_at + k * b->grad_y.column + i, n) : F(zero)(), &lane[k], &first[k],
+        for (int k = 0; k < count; k++) {
+            const F(v) d = F(sub)(F(load)(x + k * b->x.column + i), lane[k].mean);
+            F(norm_add)(t, d, t.products ? F(load)(g + k * b->grad_y.column + i) : d, &lane[k], &first[k],
                         &second[k]);
         }
     }
+    const int n = (int)(b->pixels - i);
+    const F(m) there = F(above)(F(set1)((T)n), lane_numbers);
     FC_UNROLL
-    for (int k = 0; k < count; k++) {
-        sum[c + k] = F(norm_join_lanes)(first[k]);
-        other[c + k] = F(norm_join_lanes)(second[k]);
+    for (int k = 0; k < count && n > 0; k++) {
+        const F(v) d = F(sub)(F(load_n)(x + k * b->x.column + i, n), lane[k].mean);
+        F(norm_add)(t, F(pick)(there, d, F(zero)()), t.products ? F(load_n)(g + k * b->grad_y.column + i, n) : d,
+                    &lane[k], &first[k], &second[k]);
     }
+    FC_UNROLL
+    for (int k = 0; k < count; k++) F(store)(sums + k * F(VL), first[k]), F(store)(others + k * F(VL), second[k]);
+}
+
+FC_INLINE void F(norm_add_image)(const F(norm_terms) t, const fc_norm_block *b, const T *x, const T *g,
+                                 const fc_norm_factors *f, int64_t c, int64_t width, F(v) lane_numbers, T *sums,
+                                 T *others) {
+    int64_t k = 0;
+    for (; k + F(NORM_TOGETHER) <= width; k += F(NORM_TOGETHER))
+        F(norm_add_rows)(t, F(NORM_TOGETHER), b, x + k * b->x.column, g + k * b->grad_y.column, f, c + k,
+                         lane_numbers, sums + k * F(VL), others + k * F(VL));
+    for (; k < width; k++)
+        F(norm_add_rows)(t, 1, b, x + k * b->x.column, g + k * b->grad_y.column, f, c + k, lane_numbers,
+                         sums + k * F(VL), others + k * F(VL));
 }
 
 FC_INLINE void F(norm_sums_along)(const F(norm_terms) t, const fc_norm_block *b, const T *x, const T *g,
@@ -148,10 +150,19 @@ FC_INLINE void F(norm_sums_along)(const F(norm_terms) t, const fc_norm_block *b,
     T numbers[F(VL)];
     for (int l = 0; l < F(VL); l++) numbers[l] = (T)l;
     const F(v) lane_numbers = F(load)(numbers);
-    int64_t c = 0;
-    for (; c + F(NORM_TOGETHER) <= b->columns; c += F(NORM_TOGETHER))
-        F(norm_columns_along)(t, F(NORM_TOGETHER), b, x, g, f, c, lane_numbers, sum, other);
-    for (; c < b->columns; c++) F(norm_columns_along)(t, 1, b, x, g, f, c, lane_numbers, sum, other);
+    for (int64_t c = 0; c < b->columns; c += F(NORM_BLOCK)) {
+        const int64_t width = FC_MIN(F(NORM_BLOCK), b->columns - c);
+        T *sums = b->chains, *others = sums + F(VL) * width, *turned = others + F(VL) * width;
+        memset(sums, 0, 2 * sizeof(F(v)) * (size_t)width);
+        for (int64_t image = 0; image < b->images; image++)
+            F(norm_add_image)(t, b, x + image * b->x.image + c * b->x.column,
+                              g + image * b->grad_y.image + c * b->grad_y.column, f, c, width, lane_numbers, sums,
+                              others);
+        F(copy)(width, F(VL), sums, F(VL), 1, turned, 1, width);
+        F(norm_join)(turned, width, sum + c);
+        F(copy)(width, F(VL), others, F(VL), 1, turned, 1, width);
+        F(norm_join)(turned, width, other + c);
+    }
 }
 
 /* ---------------------------------------------------------------- both */
@@ -193,92 +204,94 @@ static void F(norm_products)(const fc_norm_block *b, const void *x, const void *
 
 /* ---------------------------------------------------------------- number by number */
 
-/* The factors of a vector of columns or, `along` pixels, of one column in all lanes. */
+/* What becomes of a number. */
+typedef struct F(norm_pass) {
+    int gradient;
+    fc_epilogue activation;
+} F(norm_pass);
+
+/* The factors of n columns from c on or, `along` pixels, of column c in all lanes. */
 FC_INLINE F(v) F(norm_factor)(const int along, const void *factor, int64_t c, int n) {
     return along ? F(set1)(((const T *)factor)[c]) : F(load_some)((const T *)factor + c, n);
 }
 
-/* With the factors at place `at`: of a vector of columns, or of one column. */
-FC_INLINE F(v) F(norm_applied)(const fc_epilogue activation, const int along, const T *x, const fc_norm_factors *f,
-                               int64_t at, int n) {
-    const F(v) d = F(sub)(F(load_some)(x, n), F(norm_factor)(along, f->mean, at, n));
-    const F(v) value = F(fma)(d, F(norm_factor)(along, f->scale, at, n), F(norm_factor)(along, f->offset, at, n));
-    return F(activate)(value, activation);
+FC_INLINE F(norm_lane) F(norm_factors)(const F(norm_pass) pass, const int along, const fc_norm_factors *f, int64_t c,
+                                       int n) {
+    F(norm_lane) lane;
+    lane.mean = F(norm_factor)(along, f->mean, c, n);
+    lane.scale = F(norm_factor)(along, f->scale, c, n);
+    if (!pass.gradient || pass.activation != FC_EPILOGUE_NONE) lane.offset = F(norm_factor)(along, f->offset, c, n);
+    if (!pass.gradient) return lane;
+    lane.slope = F(norm_factor)(along, f->slope, c, n);
+    lane.constant = F(norm_factor)(along, f->constant, c, n);
+    return lane;
 }
 
-FC_INLINE void F(norm_apply_run)(const fc_epilogue activation, const int along, int streams, const T *x,
-                                 const fc_norm_factors *f, int64_t c, int64_t count, T *y) {
-    int64_t i = streams ? F(before_stream)(y, count) : 0;
-    if (i > 0) F(store_n)(y, F(norm_applied)(activation, along, x, f, along ? c : 0, (int)i), (int)i);
-    for (; i + F(VL) <= count; i += F(VL))
-        F(put)(streams, y + i, F(norm_applied)(activation, along, x + i, f, along ? c : i, F(VL)));
+FC_INLINE F(v) F(norm_passed)(const F(norm_pass) pass, const T *x, const T *g_, const F(norm_lane) *f, int n) {
+    const F(v) d = F(sub)(F(load_some)(x, n), f->mean);
+    if (!pass.gradient) return F(activate)(F(fma)(d, f->scale, f->offset), pass.activation);
+    const F(v) g = F(norm_sloped)(pass.activation, F(load_some)(g_, n), d, f);
+    return F(fma)(d, f->slope, F(fma)(g, f->scale, f->constant));
+}
+
+/* `count` adjacent pixels of column c. Its factors stay in registers: read anew for each vector, the gradient took x1.3
+ * as long. */
+FC_INLINE void F(norm_pass_along)(const F(norm_pass) pass, int streams, const T *x, const T *g,
+                                  const fc_norm_factors *f, int64_t c, int64_t count, T *to) {
+    const F(norm_lane) lane = F(norm_factors)(pass, 1, f, c, F(VL));
+    int64_t i = streams ? F(before_stream)(to, count) : 0;
+    if (i > 0) F(store_n)(to, F(norm_passed)(pass, x, g, &lane, (int)i), (int)i);
+    for (; i + F(VL) <= count; i += F(VL)) F(put)(streams, to + i, F(norm_passed)(pass, x + i, g + i, &lane, F(VL)));
     const int n = (int)(count - i);
-    if (n > 0) F(store_n)(y + i, F(norm_applied)(activation, along, x + i, f, along ? c : i, n), n);
+    if (n > 0) F(store_n)(to + i, F(norm_passed)(pass, x + i, g + i, &lane, n), n);
 }
 
-FC_INLINE void F(norm_apply_all)(const fc_epilogue activation, const fc_norm_block *b, const T *x,
-                                 const fc_norm_factors *f, T *y) {
-    for (int64_t n = 0; n < b->images; n++, x += b->x.image, y += b->to.image) {
+/* n columns from c on of one pixel. */
+FC_INLINE F(v) F(norm_columns)(const F(norm_pass) pass, const T *x, const T *g, const fc_norm_factors *f, int64_t c,
+                               int n) {
+    const F(norm_lane) lane = F(norm_factors)(pass, 0, f, c, n);
+    return F(norm_passed)(pass, x + c, g + c, &lane, n);
+}
+
+/* All columns of one pixel. */
+FC_INLINE void F(norm_pass_down)(const F(norm_pass) pass, int streams, const T *x, const T *g,
+                                 const fc_norm_factors *f, int64_t columns, T *to) {
+    int64_t c = streams ? F(before_stream)(to, columns) : 0;
+    if (c > 0) F(store_n)(to, F(norm_columns)(pass, x, g, f, 0, (int)c), (int)c);
+    for (; c + F(VL) <= columns; c += F(VL)) F(put)(streams, to + c, F(norm_columns)(pass, x, g, f, c, F(VL)));
+    const int n = (int)(columns - c);
+    if (n > 0) F(store_n)(to + c, F(norm_columns)(pass, x, g, f, c, n), n);
+}
+
+FC_INLINE void F(norm_pass_all)(const F(norm_pass) pass, const fc_norm_block *b, const T *x, const T *g,
+                                const fc_norm_factors *factors, T *to) {
+    const fc_norm_factors f = *factors; /* a copy that no store can change: else each is read anew after it */
+    for (int64_t n = 0; n < b->images; n++, x += b->x.image, g += b->grad_y.image, to += b->to.image) {
         if (b->x.pixel == 1)
             for (int64_t c = 0; c < b->columns; c++)
-                F(norm_apply_run)(activation, 1, b->streams, x + c * b->x.column, f, c, b->pixels,
-                                  y + c * b->to.column);
+                F(norm_pass_along)(pass, b->streams, x + c * b->x.column, g + c * b->grad_y.column, &f, c, b->pixels,
+                                   to + c * b->to.column);
         else
             for (int64_t i = 0; i < b->pixels; i++)
-                F(norm_apply_run)(activation, 0, b->streams, x + i * b->x.pixel, f, 0, b->columns,
-                                  y + i * b->to.pixel);
+                F(norm_pass_down)(pass, b->streams, x + i * b->x.pixel, g + i * b->grad_y.pixel, &f, b->columns,
+                                  to + i * b->to.pixel);
+    }
+}
+
+FC_INLINE void F(norm_pass_with)(const int gradient, const fc_norm_block *b, const void *x, const void *g,
+                                 const fc_norm_factors *f, void *to) {
+    switch (b->activation) {
+        case FC_EPILOGUE_NONE: F(norm_pass_all)((F(norm_pass)){gradient, FC_EPILOGUE_NONE}, b, x, g, f, to); break;
+        case FC_EPILOGUE_RELU: F(norm_pass_all)((F(norm_pass)){gradient, FC_EPILOGUE_RELU}, b, x, g, f, to); break;
+        default: F(norm_pass_all)((F(norm_pass)){gradient, FC_EPILOGUE_LEAKY_RELU}, b, x, g, f, to);
     }
 }
 
 static void F(norm_apply)(const fc_norm_block *b, const void *x, const fc_norm_factors *f, void *y) {
-    switch (b->activation) {
-        case FC_EPILOGUE_NONE: F(norm_apply_all)(FC_EPILOGUE_NONE, b, x, f, y); break;
-        case FC_EPILOGUE_RELU: F(norm_apply_all)(FC_EPILOGUE_RELU, b, x, f, y); break;
-        default: F(norm_apply_all)(FC_EPILOGUE_LEAKY_RELU, b, x, f, y);
-    }
-}
-
-FC_INLINE F(v) F(norm_sloping)(const fc_epilogue activation, const int along, const T *x, const T *g_,
-                               const fc_norm_factors *f, int64_t at, int n) {
-    const F(norm_lane) lane = {.mean = F(norm_factor)(along, f->mean, at, n),
-                               .scale = F(norm_factor)(along, f->scale, at, n),
-                               .offset = activation == FC_EPILOGUE_NONE ? F(zero)()
-                                                                         : F(norm_factor)(along, f->offset, at, n)};
-    const F(v) slope = F(norm_factor)(along, f->slope, at, n), constant = F(norm_factor)(along, f->constant, at, n);
-    const F(v) d = F(sub)(F(load_some)(x, n), lane.mean);
-    const F(v) g = F(norm_sloped)(activation, F(load_some)(g_, n), d, &lane);
-    return F(fma)(d, slope, F(fma)(g, lane.scale, constant));
-}
-
-FC_INLINE void F(norm_gradient_run)(const fc_epilogue activation, const int along, int streams, const T *x, const T *g,
-                                    const fc_norm_factors *f, int64_t c, int64_t count, T *to) {
-    int64_t i = streams ? F(before_stream)(to, count) : 0;
-    if (i > 0) F(store_n)(to, F(norm_sloping)(activation, along, x, g, f, along ? c : 0, (int)i), (int)i);
-    for (; i + F(VL) <= count; i += F(VL))
-        F(put)(streams, to + i, F(norm_sloping)(activation, along, x + i, g + i, f, along ? c : i, F(VL)));
-    const int n = (int)(count - i);
-    if (n > 0) F(store_n)(to + i, F(norm_sloping)(activation, along, x + i, g + i, f, along ? c : i, n), n);
-}
-
-FC_INLINE void F(norm_gradient_all)(const fc_epilogue activation, const fc_norm_block *b, const T *x, const T *g,
-                                    const fc_norm_factors *f, T *to) {
-    for (int64_t n = 0; n < b->images; n++, x += b->x.image, g += b->grad_y.image, to += b->to.image) {
-        if (b->x.pixel == 1)
-            for (int64_t c = 0; c < b->columns; c++)
-                F(norm_gradient_run)(activation, 1, b->streams, x + c * b->x.column, g + c * b->grad_y.column, f, c,
-                                     b->pixels, to + c * b->to.column);
-        else
-            for (int64_t i = 0; i < b->pixels; i++)
-                F(norm_gradient_run)(activation, 0, b->streams, x + i * b->x.pixel, g + i * b->grad_y.pixel, f, 0,
-                                     b->columns, to + i * b->to.pixel);
-    }
+    F(norm_pass_with)(0, b, x, x, f, y);
 }
 
 static void F(norm_gradient)(const fc_norm_block *b, const void *x, const void *g, const fc_norm_factors *f,
                              void *grad_x) {
-    switch (b->activation) {
-        case FC_EPILOGUE_NONE: F(norm_gradient_all)(FC_EPILOGUE_NONE, b, x, g, f, grad_x); break;
-        case FC_EPILOGUE_RELU: F(norm_gradient_all)(FC_EPILOGUE_RELU, b, x, g, f, grad_x); break;
-        default: F(norm_gradient_all)(FC_EPILOGUE_LEAKY_RELU, b, x, g, f, grad_x);
-    }
+    F(norm_pass_with)(1, b, x, g, f, grad_x);
 }
