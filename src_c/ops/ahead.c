@@ -50,16 +50,6 @@ fc_region fc_next_input(const fc_walk *walk, int64_t group, int64_t block, int64
     return fc_region_of(walk->window, &reader, &b, group * walk->c + c, channels);
 }
 
-fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, int64_t s, int64_t c, int64_t channels,
-                               int64_t k, int64_t filters) {
-    const int64_t *stride = weight->stride, size = (int64_t)fc_dtype_size(weight->dtype);
-    if (stride[3] != 1 || (s > 1 && rows > 1 && stride[0] != s * stride[1])) return (fc_region){0};
-    return (fc_region){.base = (const char *)weight->data + (r * stride[0] + c * stride[2] + k) * size,
-                       .outer = rows * s, .outer_step = (s > 1 ? stride[1] : stride[0]) * size,
-                       .inner = lines_in(filters * size), .inner_step = FC_CACHE_LINE,
-                       .lines = channels, .line_step = stride[2] * size};
-}
-
 fc_scan fc_scan_of(const fc_region *region, int64_t tiles, int64_t terms) {
     const int64_t total = region->outer * region->inner * region->lines, slots = FC_MAX(1, terms / 2);
     if (total <= 0) return (fc_scan){0};

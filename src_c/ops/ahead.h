@@ -34,11 +34,6 @@ typedef struct fc_walk {
 /* What a worker will probably read after this pass over this block: other channels of its pixels, or another block. */
 fc_region fc_next_input(const fc_walk *walk, int64_t group, int64_t block, int64_t pass);
 
-/* Weights of rows [r, r + rows), all s columns, channels [c, c + channels), filters [k, k + filters), where filters are
- * adjacent. */
-fc_region fc_region_of_weights(const fc_array *weight, int64_t r, int64_t rows, int64_t s, int64_t c, int64_t channels,
-                               int64_t k, int64_t filters);
-
 /* A region on the way to be brought in, in equal shares. */
 typedef struct fc_scan {
     fc_region region;

@@ -20,8 +20,8 @@ enum { FC_INPUT_ELEMENTS = 1 << 17, FC_OUTPUT_ELEMENTS = 1 << 17 };
 /* Tasks per thread to aim for, so that a thread that was held up is not waited for long. */
 enum { FC_TASKS_PER_THREAD = 4 };
 
-/* Weights that few blocks of pixels use are packed into L2 by each task just before it uses them: written to memory
- * and read back, the 9 MiB of a 512 x 512 x 3 x 3 layer cost a quarter of the arithmetic of four 7x7 images. */
+/* Weights that few blocks of pixels use are packed into L2 by each task when it uses them: written to memory and read
+ * back, the 9 MiB of a 512 x 512 x 3 x 3 layer cost a quarter of the arithmetic of four 7x7 images. */
 enum { FC_LATE_PACKING_BLOCKS = 2 };
 
 /* Output pixels that the gradient of the weights packs at a time, and the terms that its tiles add up in registers: a

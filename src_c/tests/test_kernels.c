@@ -37,6 +37,38 @@ static void test_tile(const pair *p) {
                                     (columns >> 1) & 1);
 }
 
+/* The tile that packs: against the one that finds a panel, and its panel against the numbers of B. */
+static void test_packing_tile_shape(const pair *p, int rows, int64_t terms, int accumulate) {
+    const int width = 2 * p->fast->vl;
+    const size_t size = size_of(p->dtype), pitch = (size_t)width + 3, numbers = (size_t)(terms * width);
+    const size_t c_size = (size_t)(rows * width);
+    void *a = new_array(p->dtype, (size_t)(rows * terms)), *b = new_array(p->dtype, (size_t)terms * pitch);
+    void *panel = new_array(p->dtype, numbers), *packed = new_poisoned(p->dtype, numbers);
+    void *c = new_array(p->dtype, c_size), *expected = new_array(p->dtype, c_size);
+    ptrdiff_t a_row[FC_MAX_MR], c_row[FC_MAX_MR];
+    ptrdiff_t *a_term = malloc((size_t)terms * sizeof *a_term), *b_term = malloc((size_t)terms * sizeof *b_term);
+    for (int i = 0; i < rows; i++) a_row[i] = i * (ptrdiff_t)terms, c_row[i] = i * (ptrdiff_t)width;
+    for (int64_t t = 0; t < terms; t++) {
+        a_term[t] = t;
+        b_term[t] = (terms - 1 - t) * (ptrdiff_t)pitch; /* not in order */
+        memcpy((char *)panel + (size_t)(t * width) * size, (const char *)b + (size_t)b_term[t] * size,
+               (size_t)width * size);
+    }
+    memcpy(expected, c, c_size * size);
+    fc_tile tile = {.terms = terms, .a_term = a_term, .width = width, .accumulate = accumulate};
+    p->fast->tile(&tile, rows, a, a_row, panel, NULL, width, expected, c_row);
+    tile.b_term = b_term, tile.panel = packed;
+    p->fast->tile(&tile, rows, a, a_row, b, NULL, width, c, c_row);
+    CHECK(memcmp(c, expected, c_size * size) == 0, "packing tile");
+    CHECK(memcmp(packed, panel, numbers * size) == 0, "packed panel");
+    free(a), free(b), free(panel), free(packed), free(c), free(expected), free(a_term), free(b_term);
+}
+
+static void test_packing_tile(const pair *p) {
+    for (int rows = 1; rows <= p->fast->mr; rows++)
+        for (int64_t terms = 1; terms <= 9; terms++) test_packing_tile_shape(p, rows, terms, terms & 1);
+}
+
 /* The two vectors of B lie anywhere; those of C have a gap of 3 numbers behind them. */
 static void test_lanes_shape(const pair *p, int rows, int vectors, int64_t terms, int turn) {
     const int lanes = p->fast->vl, a_term = rows + turn % 3;
@@ -156,9 +188,10 @@ static void test_row_shape(const pair *p, int64_t columns, int64_t terms, int ac
     }
     if (accumulate) fill(c, p->dtype, (size_t)columns);
     memcpy(expected, c, (size_t)columns * size_of(p->dtype));
-    const fc_tile tile = {.terms = terms, .a_term = a_term, .accumulate = accumulate, .activation = activation};
-    p->fast->row(&tile, a, b, b_term, with_bias ? bias : NULL, columns, c);
-    p->judge->row(&tile, a, b, b_term, with_bias ? bias : NULL, columns, expected);
+    const fc_tile tile = {.terms = terms, .a_term = a_term, .accumulate = accumulate, .activation = activation,
+                          .b_term = b_term};
+    p->fast->row(&tile, a, b, with_bias ? bias : NULL, columns, c);
+    p->judge->row(&tile, a, b, with_bias ? bias : NULL, columns, expected);
     CHECK(same_numbers(c, expected, p->dtype, (size_t)columns), "row");
     free(a), free(b), free(bias), free(c), free(expected), free(a_term), free(b_term);
 }
@@ -407,6 +440,7 @@ static void test_kernels(const pair *p) {
     CHECK(p->fast->mr <= FC_MAX_MR, "FC_MAX_MR");
     CHECK(p->fast->fma_peak(10) > 0, "fma_peak");
     test_tile(p);
+    test_packing_tile(p);
     test_row(p);
     test_lanes(p);
     test_depthwise(p);

@@ -50,9 +50,14 @@ typedef struct fc_tile {
     int accumulate;
     fc_epilogue activation;
     fc_ahead ahead[2];
+    const ptrdiff_t *b_term; /* [terms], of B where it lies; NULL: B is a panel */
+    void *panel;             /* becomes one then: below */
 } fc_tile;
 
-/* 1 <= rows <= MR, 1 <= columns <= t->width. */
+/* 1 <= rows <= MR, 1 <= columns <= t->width.
+ *
+ * With b_term the tile reads B where it lies, B[t][j] = b[b_term[t] + j], and packs it on the way: it writes the panel
+ * for the tiles to come. columns = width = 2*VL then. */
 typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b,
                            const void *bias, int columns, void *c, const ptrdiff_t *c_row);
 
@@ -60,12 +65,11 @@ typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrd
  *
  *     C[j] = epilogue( (accumulate ? C[j] : 0) + sum over terms t:  a[a_term[t]] * b[b_term[t] + j] )
  *
- * For so few rows that packing B would cost more than the sums. `width` and `ahead` of t are not read; the bits are
- * those of the tile. */
+ * For so few rows that packing B would cost more than the sums. `width`, `ahead` and `panel` of t are not read; the
+ * bits are those of the tile. */
 enum { FC_ROW_STRIP = 7 }; /* vectors that are summed up at a time; most efficient: multiples of these columns */
 
-typedef void (*fc_row_fn)(const fc_tile *t, const void *a, const void *b, const ptrdiff_t *b_term, const void *bias,
-                          int64_t columns, void *c);
+typedef void (*fc_row_fn)(const fc_tile *t, const void *a, const void *b, const void *bias, int64_t columns, void *c);
 
 /* The same sums with the roles exchanged, for a handful of filters, which would leave lanes idle: rows are filters,
  * lanes are pixels (or, for the gradient of the weights, places of the window), read where the image was packed.

@@ -35,8 +35,15 @@ FC_INLINE void F(add_term)(const int rows, const int vectors, const T *const row
     }
 }
 
-FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t, const T *a, const ptrdiff_t *a_row,
-                             const T *b, const T *bias, int columns, T *c, const ptrdiff_t *c_row) {
+/* Two vectors of B go to the panel. */
+FC_INLINE void F(keep)(const T *b, T *panel) {
+    F(store)(panel, F(load)(b));
+    F(store)(panel + F(VL), F(load)(b + F(VL)));
+}
+
+FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const int packs, const fc_tile *t, const T *a,
+                             const ptrdiff_t *a_row, const T *b, const T *bias, int columns, T *c,
+                             const ptrdiff_t *c_row) {
     const T *row[FC_MR];
     F(v) even0[FC_MR], even1[FC_MR], odd0[FC_MR], odd1[FC_MR];
     FC_UNROLL
@@ -50,14 +57,23 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t
     const char *ahead0 = t->ahead[0].step ? t->ahead[0].at : (const char *)b;
     const char *ahead1 = t->ahead[1].step ? t->ahead[1].at : (const char *)b;
     const ptrdiff_t step0 = t->ahead[0].step, step1 = t->ahead[1].step;
-    for (; end - at >= 2; at += 2, b += 2 * vectors * F(VL), ahead0 += step0, ahead1 += step1) {
+    const ptrdiff_t *b_term = t->b_term;
+    T *panel = t->panel;
+    for (; end - at >= 2; at += 2, ahead0 += step0, ahead1 += step1) {
+        const T *const even = packs ? b + b_term[0] : b, *const odd = packs ? b + b_term[1] : b + vectors * F(VL);
         __builtin_prefetch(ahead0, 0, 3);
         __builtin_prefetch(ahead1, 0, 3);
-        F(add_term)(rows, vectors, row, at[0], b, b + F(VL), even0, even1);
-        const T *const next = b + vectors * F(VL);
-        F(add_term)(rows, vectors, row, at[1], next, next + F(VL), odd0, odd1);
+        F(add_term)(rows, vectors, row, at[0], even, even + F(VL), even0, even1);
+        if (packs) F(keep)(even, panel);
+        F(add_term)(rows, vectors, row, at[1], odd, odd + F(VL), odd0, odd1);
+        if (packs) F(keep)(odd, panel + 2 * F(VL)), b_term += 2, panel += 4 * F(VL);
+        else b += 2 * vectors * F(VL);
     }
-    if (at != end) F(add_term)(rows, vectors, row, at[0], b, b + F(VL), even0, even1);
+    if (at != end) {
+        const T *const even = packs ? b + b_term[0] : b;
+        F(add_term)(rows, vectors, row, at[0], even, even + F(VL), even0, even1);
+        if (packs) F(keep)(even, panel);
+    }
     const int plain = bias == NULL && t->activation == FC_EPILOGUE_NONE;
     const F(v) bias0 = F(load_bias)(bias, columns);
     FC_UNROLL
@@ -70,10 +86,11 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const fc_tile *t
     }
 }
 
-#define FC_TILE_ROWS(rows)                                                                            \
-    case rows:                                                                                        \
-        if (t->width > F(VL)) F(tile_fixed)(rows, 2, t, a, a_row, b, bias, columns, c, c_row);        \
-        else F(tile_fixed)(rows, 1, t, a, a_row, b, bias, columns, c, c_row);                         \
+#define FC_TILE_ROWS(rows)                                                                             \
+    case rows:                                                                                         \
+        if (t->b_term != NULL) F(tile_fixed)(rows, 2, 1, t, a, a_row, b, bias, columns, c, c_row);     \
+        else if (t->width > F(VL)) F(tile_fixed)(rows, 2, 0, t, a, a_row, b, bias, columns, c, c_row); \
+        else F(tile_fixed)(rows, 1, 0, t, a, a_row, b, bias, columns, c, c_row);                       \
         break;
 
 static void F(tile)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b, const void *bias,
@@ -92,14 +109,14 @@ static void F(tile)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *
 #undef FC_TILE_ROWS
 
 /* `vectors` vectors of columns, the last with `lanes` lanes. */
-FC_INLINE void F(row_strip)(const int vectors, const fc_tile *t, const T *a, const T *b, const ptrdiff_t *b_term,
-                            const T *bias, int lanes, T *c) {
+FC_INLINE void F(row_strip)(const int vectors, const fc_tile *t, const T *a, const T *b, const T *bias, int lanes,
+                            T *c) {
     F(v) even[FC_ROW_STRIP], odd[FC_ROW_STRIP];
     FC_UNROLL
     for (int i = 0; i < vectors; i++) even[i] = odd[i] = F(zero)();
     for (int64_t l = 0; l < t->terms; l += 2) {
         const int pair = l + 1 < t->terms;
-        const T *row0 = b + b_term[l], *row1 = b + b_term[pair ? l + 1 : l];
+        const T *row0 = b + t->b_term[l], *row1 = b + t->b_term[pair ? l + 1 : l];
         const F(v) x0 = F(set1)(a[t->a_term[l]]), x1 = F(set1)(a[t->a_term[pair ? l + 1 : l]]);
         FC_UNROLL
         for (int i = 0; i < vectors; i++) {
@@ -117,17 +134,16 @@ FC_INLINE void F(row_strip)(const int vectors, const fc_tile *t, const T *a, con
     }
 }
 
-static void F(row)(const fc_tile *t, const void *a, const void *b_, const ptrdiff_t *b_term, const void *bias_,
-                   int64_t columns, void *c_) {
+static void F(row)(const fc_tile *t, const void *a, const void *b_, const void *bias_, int64_t columns, void *c_) {
     const T *b = b_, *bias = bias_;
     T *c = c_;
     int64_t j = 0;
     for (; columns - j >= FC_ROW_STRIP * F(VL); j += FC_ROW_STRIP * F(VL))
-        F(row_strip)(FC_ROW_STRIP, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, F(VL), c + j);
+        F(row_strip)(FC_ROW_STRIP, t, a, b + j, bias == NULL ? NULL : bias + j, F(VL), c + j);
     for (; columns - j >= 2 * F(VL); j += 2 * F(VL))
-        F(row_strip)(2, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, F(VL), c + j);
+        F(row_strip)(2, t, a, b + j, bias == NULL ? NULL : bias + j, F(VL), c + j);
     for (; j < columns; j += F(VL))
-        F(row_strip)(1, t, a, b + j, b_term, bias == NULL ? NULL : bias + j, (int)FC_MIN(F(VL), columns - j), c + j);
+        F(row_strip)(1, t, a, b + j, bias == NULL ? NULL : bias + j, (int)FC_MIN(F(VL), columns - j), c + j);
 }
 
 /* The tile with the roles exchanged. The rows of A are one pointer and constants. */

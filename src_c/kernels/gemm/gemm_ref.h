@@ -11,6 +11,11 @@ static void F(tile)(const fc_tile *t, int rows, const void *a_, const ptrdiff_t 
                     const void *bias_, int columns, void *c_, const ptrdiff_t *c_row) {
     const T *a = a_, *b = b_, *bias = bias_;
     T *c = c_;
+    if (t->b_term != NULL) {
+        for (int64_t l = 0; l < t->terms; l++)
+            for (int j = 0; j < columns; j++) ((T *)t->panel)[l * t->width + j] = b[t->b_term[l] + j];
+        b = t->panel;
+    }
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
             T chain[2] = {0, 0};
@@ -22,13 +27,12 @@ static void F(tile)(const fc_tile *t, int rows, const void *a_, const ptrdiff_t 
         }
 }
 
-static void F(row)(const fc_tile *t, const void *a_, const void *b_, const ptrdiff_t *b_term, const void *bias_,
-                   int64_t columns, void *c_) {
+static void F(row)(const fc_tile *t, const void *a_, const void *b_, const void *bias_, int64_t columns, void *c_) {
     const T *a = a_, *b = b_, *bias = bias_;
     T *c = c_;
     for (int64_t j = 0; j < columns; j++) {
         T chain[2] = {0, 0};
-        for (int64_t l = 0; l < t->terms; l++) chain[l % 2] += a[t->a_term[l]] * b[b_term[l] + j];
+        for (int64_t l = 0; l < t->terms; l++) chain[l % 2] += a[t->a_term[l]] * b[t->b_term[l] + j];
         T sum = chain[0] + chain[1];
         if (t->accumulate) sum += c[j];
         if (bias != NULL) sum += bias[j];
