@@ -38,7 +38,7 @@ typedef struct plan {
     int in_place;                          /* x is read where it lies */
     int direct_y;                          /* results are added up in y itself */
     int pack_late;                         /* a panel of weights is packed by the task that uses it ... */
-    int weights_adjacent;                  /* ... where its first tile can read it where it lies, by that tile */
+    int tiles_pack;                        /* ... by its first tile ... */
     int never_pack;                        /* ... or all weights are read where they lie */
     int by_taps;                           /* products with zeros of the border are left out */
     fc_row_blocks blocks;
@@ -87,6 +87,10 @@ static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_
 
 /* ---------------------------------------------------------------- planning */
 
+/* Weights that are packed late come in by strips of panels while tiles compute: the longer the rows of a strip, the
+ * faster they come. Without, layers of one 7x7 image whose weights no cache held took x1.2 to x1.3 as long. */
+enum { STRIP_BYTES = 512 };
+
 /* Rows of A at a distance that is a multiple of 2 KiB share two sets of a 12-way L1 with 64 sets: 14 of them still fit,
  * but at 4 KiB they evict one another at every term. */
 static int rows_collide(const plan *pl, int64_t distance) {
@@ -112,9 +116,14 @@ static int readable_in_place(const plan *pl) {
  * Where panels are there already, two rows are faster by tiles: x1.2 to x1.6 for 256 and 1024 channels. */
 enum { IN_PLACE_ROWS = 3, IN_PLACE_ROWS_OF_PACKED = 1 };
 
+static int weights_adjacent(const plan *pl) {
+    const fc_array *weight = &pl->d->weight;
+    return weight->dtype == pl->dtype && (weight->stride[3] == 1 || pl->d->k == 1);
+}
+
 static int weights_readable(const plan *pl) {
     const int64_t pixels = pl->blocks.rows * pl->blocks.columns;
-    return pl->weights_adjacent &&
+    return weights_adjacent(pl) &&
            pixels <= (pl->d->weight.packed == NULL ? IN_PLACE_ROWS : IN_PLACE_ROWS_OF_PACKED);
 }
 
@@ -131,6 +140,15 @@ static int worth_sorting(const plan *pl) {
     return w->r * w->s > 1 && pl->passes.row_blocks == 1 && pl->passes.channels >= LEAST_CHANNELS_BY_TAPS &&
            w->p <= MOST_LINES_BY_TAPS && w->q <= MOST_LINES_BY_TAPS && !is_inside(w) &&
            fc_share_inside(w) < MOST_SHARE_BY_TAPS;
+}
+
+/* No more panels than the task has. */
+static int64_t strip_panels(const plan *pl) {
+    return FC_MAX(1, FC_MIN(pl->filters.panels, STRIP_BYTES / (pl->panel_width * (int64_t)pl->size)));
+}
+
+static int64_t strip_lines(const plan *pl) {
+    return fc_ceil_div(strip_panels(pl) * pl->panel_width * (int64_t)pl->size, FC_CACHE_LINE);
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -150,9 +168,11 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->panel_at = pl->output_at + FC_ALIGN_UP(output);
     const size_t panel = pl->pack_late && !pl->never_pack ? pass_terms * (size_t)pl->panel_width * pl->size : 0;
     pl->offsets_at = pl->panel_at + FC_ALIGN_UP(panel);
-    /* per pixel: a row of A, a row of C; per output row: its start; per term: its offsets in A and B */
+    /* per pixel: a row of A, a row of C; per output row: its start; per term: its offsets in A and B, lines of B */
+    const size_t lines = pl->tiles_pack ? (size_t)strip_lines(pl) : 0;
     pl->worker_bytes =
-        pl->offsets_at + FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + 2 * pass_terms) * sizeof(ptrdiff_t));
+        pl->offsets_at +
+        FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + (2 + lines) * pass_terms) * sizeof(ptrdiff_t));
     pl->sorted_at = pl->worker_bytes;
     /* per pixel: its place among the sorted, its rows of A and C there, at most one class; taps of rows and columns */
     if (pl->by_taps)
@@ -184,10 +204,10 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, FC_MC, FC_INPUT_ELEMENTS,
                                  pl->kernels->mr);
     pl->by_taps = worth_sorting(pl);
-    pl->weights_adjacent = d->weight.dtype == pl->dtype && (d->weight.stride[3] == 1 || d->k == 1);
     const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->never_pack = few_blocks && !pl->by_taps && weights_readable(pl);
     pl->pack_late = few_blocks && d->weight.packed == NULL;
+    pl->tiles_pack = pl->pack_late && !pl->never_pack && weights_adjacent(pl);
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t most = FC_OUTPUT_ELEMENTS / (pl->blocks.rows * pl->blocks.columns * pl->panel_width);
@@ -252,7 +272,7 @@ typedef struct task {
     fc_block block;
     int64_t pixel_block, group, first_panel, panels, pixels;
     char *input, *output, *panel;
-    ptrdiff_t *a_row, *c_row, *row_at, *term, *b_term;
+    ptrdiff_t *a_row, *c_row, *row_at, *term, *b_term, *lines;
 } task;
 
 static task task_at(const plan *pl, int64_t index, int worker) {
@@ -271,6 +291,7 @@ static task task_at(const plan *pl, int64_t index, int worker) {
     t.c_row = t.a_row + pl->blocks.rows * pl->blocks.columns;
     t.row_at = t.c_row + pl->blocks.rows * pl->blocks.columns;
     t.term = t.row_at + pl->blocks.rows;
+    t.lines = t.term + 2 * pl->passes.rows * pl->window.s * pl->passes.channels;
     return t;
 }
 
@@ -296,14 +317,19 @@ static void place_results(task *t) {
     }
 }
 
-/* b_term: where the weights of one pass lie. */
-static const ptrdiff_t *place_weights(task *t, const pass *ps) {
-    const int64_t *stride = t->pl->d->weight.stride;
+/* Where weights lie that are read there: b_term from the first number of a pass and panel on, lines in bytes from the
+ * first of a strip on. */
+static void place_weights(task *t, const pass *ps) {
+    const plan *pl = t->pl;
+    const int64_t *stride = pl->d->weight.stride;
     ptrdiff_t *to = t->b_term = t->term + ps->terms;
-    for (int64_t r = ps->r; r < ps->r + ps->rows; r++)
-        for (int64_t s = 0; s < t->pl->window.s; s++)
-            to = place(to, ps->channels, r * stride[0] + s * stride[1] + ps->c * stride[2], stride[2]);
-    return t->b_term;
+    for (int64_t r = 0; r < ps->rows; r++)
+        for (int64_t s = 0; s < pl->window.s; s++)
+            to = place(to, ps->channels, r * stride[0] + s * stride[1], stride[2]);
+    if (!pl->tiles_pack) return;
+    const int64_t lines = strip_lines(pl);
+    for (int64_t i = 0; i < ps->terms; i++)
+        place(t->lines + i * lines, lines, t->b_term[i] * (int64_t)pl->size, FC_CACHE_LINE);
 }
 
 /* Bring in the input of one pass. Returns what the tile kernel calls A; fills its offsets. */
@@ -359,9 +385,17 @@ typedef struct sorted {
     int64_t whole_tiles; /* of the pixels that all taps meet */
 } sorted;
 
+/* Weights on the way from where they lie to L2. */
+typedef struct strip {
+    const char *at;       /* the strip after the one at work; NULL: there is none */
+    int64_t lines, next;  /* of it; brought in so far */
+    int64_t tiles, done;  /* of the strip at work: how many there are, how many have run */
+} strip;
+
 /* What the next tiles and panels need, on the way to the caches. */
 typedef struct scans {
     fc_scan input, weights;
+    strip strip;
 } scans;
 
 static int has_all_taps(const plan *pl, const fc_pixel_class *class) {
@@ -391,16 +425,26 @@ static sorted sort_pixels(const task *t, char *memory) {
 }
 
 /* A panel of weights at work. Where the tiles can read the weights, the first one packs them: copied before them, one
- * 7x7 image of 512 to 2048 channels took x1.15 to x1.25 as long. Bringing in the next panel meanwhile gained nothing
- * beside that: rows of 128 bytes, 2 KiB apart, take as long as the products, whoever waits for them. */
+ * 7x7 image of 512 to 2048 channels took x1.1 to x1.25 as long. */
 typedef struct work {
     fc_tile tile;
     const char *a, *b, *bias;
     const char *unpacked; /* the same weights where they lie, at b_term; NULL: they are packed */
-    int columns;
+    int columns, brings_strips;
     char *c;
     scans *ahead;
 } work;
+
+/* One line of the next strip for each pair of terms, in the tiles that have a turn: as many as are needed, evenly
+ * spread. */
+static void bring_lines(const task *t, work *w) {
+    strip *s = &w->ahead->strip;
+    const int64_t share = w->tile.terms / 2, due = s->lines * ++s->done / s->tiles;
+    const int has_turn = s->at != NULL && s->next < FC_MIN(due, s->lines);
+    w->tile.lines = has_turn ? t->lines + FC_MIN(s->next, s->lines - share) : w->unpacked != NULL ? t->lines : NULL;
+    w->tile.ahead[1] = (fc_ahead){has_turn ? s->at : w->unpacked, 0};
+    if (has_turn) s->next += share;
+}
 
 /* The terms of the tile, which begin with number `first` of the panel, for `count` pixels. */
 static void multiply_tiles(const task *t, work *w, int64_t first, int64_t count, const ptrdiff_t *a_row,
@@ -412,6 +456,7 @@ static void multiply_tiles(const task *t, work *w, int64_t first, int64_t count,
         to = (i + 1) * count / tiles; /* spread evenly: a last tile of 2 rows would cost as much as 8 */
         w->tile.ahead[0] = looks_ahead ? fc_next_share(&w->ahead->input) : (fc_ahead){0};
         w->tile.ahead[1] = looks_ahead ? fc_next_share(&w->ahead->weights) : (fc_ahead){0};
+        if (w->brings_strips && looks_ahead) bring_lines(t, w);
         w->tile.b_term = w->unpacked == NULL ? NULL : t->b_term;
         kernels->tile(&w->tile, (int)(to - from), w->a, a_row + from, w->unpacked == NULL ? b : w->unpacked, w->bias,
                       w->columns, w->c, c_row + from);
@@ -440,12 +485,27 @@ static void multiply_class(const task *t, const pass *ps, const work *panel, con
     }
 }
 
-/* Where the weights of a panel lie, from its first filter on: at b_term. */
-static const char *weights_at(const task *t, int64_t panel) {
+/* Where the weights of a panel lie that a pass needs: at b_term. */
+static const char *weights_at(const task *t, const pass *ps, int64_t panel) {
     const plan *pl = t->pl;
     const fc_array *weight = &pl->d->weight;
-    return (const char *)weight->data +
-           (t->group * pl->d->weight_group + panel * pl->panel_width * weight->stride[3]) * (int64_t)pl->size;
+    const int64_t *stride = weight->stride;
+    const int64_t at = ps->r * stride[0] + ps->c * stride[2] + panel * pl->panel_width * stride[3];
+    return (const char *)weight->data + (t->group * pl->d->weight_group + at) * (int64_t)pl->size;
+}
+
+/* What to bring in while the strip that begins with `panel` is at work: the next one of this pass, the first of the
+ * next pass, or that of the next task. */
+static strip next_strip(const task *t, int64_t pass_index, int64_t panel, int64_t tiles) {
+    const plan *pl = t->pl;
+    const int64_t end = t->first_panel + t->panels, next = panel + strip_panels(pl);
+    const pass now = pass_at(pl, pass_index);
+    strip s = {.tiles = tiles * (FC_MIN(next, end) - panel), .lines = now.terms * strip_lines(pl)};
+    const int64_t then = next < end ? pass_index : (pass_index + 1) % pass_count(pl);
+    const int64_t there = next < end ? next : then > 0 ? t->first_panel : end;
+    const pass ps = pass_at(pl, then);
+    if (there < pl->panels) s.at = weights_at(t, &ps, there);
+    return s;
 }
 
 static void multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, const char *a) {
@@ -455,21 +515,24 @@ static void multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, cons
     const int last = pass_index + 1 == pass_count(pl);
     const sorted by_taps = pl->by_taps ? sort_pixels(t, t->input + pl->sorted_at) : (sorted){0};
     const int64_t tiles = pl->by_taps ? FC_MAX(1, by_taps.whole_tiles) : fc_ceil_div(t->pixels, pl->kernels->mr);
-    const int tile_packs = pl->pack_late && pl->weights_adjacent && (!pl->by_taps || by_taps.whole_tiles > 0);
+    const int tile_packs = pl->tiles_pack && (!pl->by_taps || by_taps.whole_tiles > 0);
     const fc_region input = fc_next_input(&pl->walk, t->group, t->pixel_block, pass_index);
     scans ahead = {.input = fc_scan_of(&input, t->panels * tiles, ps->terms)};
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const int64_t k = panel * pl->panel_width;
-        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .ahead = &ahead};
+        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .brings_strips = tile_packs,
+                  .ahead = &ahead};
         w.tile.width = panel_width_at(pl, panel);
         w.tile.panel = t->panel;
         w.b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
-        if (tile_packs && w.columns == 2 * pl->kernels->vl) w.unpacked = weights_at(t, panel);
+        if (tile_packs && w.columns == 2 * pl->kernels->vl) w.unpacked = weights_at(t, ps, panel);
         else if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
         if (last && d->bias != NULL) w.bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
         w.c = pl->direct_y ? y + k * (int64_t)pl->size
                            : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
+        if (tile_packs && (panel - t->first_panel) % strip_panels(pl) == 0)
+            ahead.strip = next_strip(t, pass_index, panel, tiles);
         const fc_region weights = next_panel(t, ps, panel);
         ahead.weights = fc_scan_of(&weights, tiles, ps->terms);
         if (pl->by_taps) {
@@ -506,9 +569,10 @@ static void finish_results(task *t) {
 static void multiply_rows(task *t, int64_t pass_index, const fc_tile *tile, const char *a) {
     const plan *pl = t->pl;
     const fc_direct *d = pl->d;
+    const pass ps = pass_at(pl, pass_index);
     const int64_t size = (int64_t)pl->size, k = t->first_panel * pl->panel_width;
     const int64_t columns = FC_MIN(t->panels * pl->panel_width, d->k - k);
-    const char *b = weights_at(t, t->first_panel);
+    const char *b = weights_at(t, &ps, t->first_panel);
     const char *bias = NULL;
     if (pass_index + 1 == pass_count(pl) && d->bias != NULL)
         bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
@@ -530,7 +594,8 @@ static void run_task(void *context, int64_t index, int worker) {
         fc_tile tile = {.accumulate = i > 0};
         if (i == passes - 1) tile.activation = fc_epilogue_of(pl->d->activation);
         const char *a = bring_input(&t, &ps, &tile);
-        if (pl->never_pack || (pl->pack_late && pl->weights_adjacent)) tile.b_term = place_weights(&t, &ps);
+        if (pl->never_pack || pl->tiles_pack) place_weights(&t, &ps);
+        tile.b_term = t.b_term;
         if (pl->never_pack) multiply_rows(&t, i, &tile, a);
         else multiply_pass(&t, i, &tile, a);
     }

@@ -57,11 +57,19 @@ static void test_packing_tile_shape(const pair *p, int rows, int64_t terms, int 
     memcpy(expected, c, c_size * size);
     fc_tile tile = {.terms = terms, .a_term = a_term, .width = width, .accumulate = accumulate};
     p->fast->tile(&tile, rows, a, a_row, panel, NULL, width, expected, c_row);
-    tile.b_term = b_term, tile.panel = packed;
+    ptrdiff_t *lines = calloc((size_t)terms, sizeof *lines);
+    tile.b_term = b_term, tile.panel = packed, tile.lines = lines, tile.ahead[1].at = b;
     p->fast->tile(&tile, rows, a, a_row, b, NULL, width, c, c_row);
     CHECK(memcmp(c, expected, c_size * size) == 0, "packing tile");
     CHECK(memcmp(packed, panel, numbers * size) == 0, "packed panel");
-    free(a), free(b), free(panel), free(packed), free(c), free(expected), free(a_term), free(b_term);
+    fill(c, p->dtype, c_size);
+    memcpy(expected, c, c_size * size);
+    tile.b_term = NULL;
+    p->fast->tile(&tile, rows, a, a_row, panel, NULL, width, c, c_row);
+    tile.lines = NULL;
+    p->fast->tile(&tile, rows, a, a_row, panel, NULL, width, expected, c_row);
+    CHECK(memcmp(c, expected, c_size * size) == 0, "tile that brings in lines");
+    free(lines), free(a), free(b), free(panel), free(packed), free(c), free(expected), free(a_term), free(b_term);
 }
 
 static void test_packing_tile(const pair *p) {

@@ -50,6 +50,7 @@ typedef struct fc_tile {
     int accumulate;
     fc_epilogue activation;
     fc_ahead ahead[2];
+    const ptrdiff_t *lines;  /* [terms / 2]: pair i brings in the line lines[i] bytes behind ahead[1].at; NULL: steps */
     const ptrdiff_t *b_term; /* [terms], of B where it lies; NULL: B is a panel */
     void *panel;             /* becomes one then: below */
 } fc_tile;
@@ -57,7 +58,7 @@ typedef struct fc_tile {
 /* 1 <= rows <= MR, 1 <= columns <= t->width.
  *
  * With b_term the tile reads B where it lies, B[t][j] = b[b_term[t] + j], and packs it on the way: it writes the panel
- * for the tiles to come. columns = width = 2*VL then. */
+ * for the tiles to come. columns = width = 2*VL and lines are given then. */
 typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b,
                            const void *bias, int columns, void *c, const ptrdiff_t *c_row);
 

@@ -41,9 +41,14 @@ FC_INLINE void F(keep)(const T *b, T *panel) {
     F(store)(panel + F(VL), F(load)(b + F(VL)));
 }
 
-FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const int packs, const fc_tile *t, const T *a,
+/* What a tile does beside its sums: see gemm.h. Each kind has a loop of its own, as every load of the plain one counts:
+ * there are 23 in 14 cycles, and 28 are possible. */
+typedef enum F(tile_kind) { F(PLAIN), F(BY_LINES), F(PACKING) } F(tile_kind);
+
+FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const F(tile_kind) kind, const fc_tile *t, const T *a,
                              const ptrdiff_t *a_row, const T *b, const T *bias, int columns, T *c,
                              const ptrdiff_t *c_row) {
+    const int packs = kind == F(PACKING), by_lines = kind != F(PLAIN);
     const T *row[FC_MR];
     F(v) even0[FC_MR], even1[FC_MR], odd0[FC_MR], odd1[FC_MR];
     FC_UNROLL
@@ -55,14 +60,16 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const int packs,
     }
     const ptrdiff_t *at = t->a_term, *const end = at + t->terms;
     const char *ahead0 = t->ahead[0].step ? t->ahead[0].at : (const char *)b;
-    const char *ahead1 = t->ahead[1].step ? t->ahead[1].at : (const char *)b;
+    const char *ahead1 = by_lines || t->ahead[1].step ? t->ahead[1].at : (const char *)b;
+    const ptrdiff_t *lines = t->lines;
     const ptrdiff_t step0 = t->ahead[0].step, step1 = t->ahead[1].step;
     const ptrdiff_t *b_term = t->b_term;
     T *panel = t->panel;
-    for (; end - at >= 2; at += 2, ahead0 += step0, ahead1 += step1) {
+    for (; end - at >= 2; at += 2, ahead0 += step0) {
         const T *const even = packs ? b + b_term[0] : b, *const odd = packs ? b + b_term[1] : b + vectors * F(VL);
         __builtin_prefetch(ahead0, 0, 3);
-        __builtin_prefetch(ahead1, 0, 3);
+        if (by_lines) __builtin_prefetch(ahead1 + *lines++, 0, 2);
+        else __builtin_prefetch(ahead1, 0, 3), ahead1 += step1;
         F(add_term)(rows, vectors, row, at[0], even, even + F(VL), even0, even1);
         if (packs) F(keep)(even, panel);
         F(add_term)(rows, vectors, row, at[1], odd, odd + F(VL), odd0, odd1);
@@ -86,11 +93,17 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const int packs,
     }
 }
 
-#define FC_TILE_ROWS(rows)                                                                             \
-    case rows:                                                                                         \
-        if (t->b_term != NULL) F(tile_fixed)(rows, 2, 1, t, a, a_row, b, bias, columns, c, c_row);     \
-        else if (t->width > F(VL)) F(tile_fixed)(rows, 2, 0, t, a, a_row, b, bias, columns, c, c_row); \
-        else F(tile_fixed)(rows, 1, 0, t, a, a_row, b, bias, columns, c, c_row);                       \
+FC_INLINE void F(tile_rows)(const int rows, const fc_tile *t, const T *a, const ptrdiff_t *a_row, const T *b,
+                            const T *bias, int columns, T *c, const ptrdiff_t *c_row) {
+    if (t->b_term != NULL) F(tile_fixed)(rows, 2, F(PACKING), t, a, a_row, b, bias, columns, c, c_row);
+    else if (t->width <= F(VL)) F(tile_fixed)(rows, 1, F(PLAIN), t, a, a_row, b, bias, columns, c, c_row);
+    else if (t->lines != NULL) F(tile_fixed)(rows, 2, F(BY_LINES), t, a, a_row, b, bias, columns, c, c_row);
+    else F(tile_fixed)(rows, 2, F(PLAIN), t, a, a_row, b, bias, columns, c, c_row);
+}
+
+#define FC_TILE_ROWS(rows)                                                  \
+    case rows:                                                              \
+        F(tile_rows)(rows, t, a, a_row, b, bias, columns, c, c_row);        \
         break;
 
 static void F(tile)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b, const void *bias,
