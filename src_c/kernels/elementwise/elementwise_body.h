@@ -30,6 +30,8 @@ FC_INLINE F(v) F(clipped)(const fc_clip *clip, F(v) g) {
     return F(pick)(F(above)(g, high), high, F(pick)(F(above)(low, g), low, g));
 }
 
+/* The updates below work with a copy of their factors, which no store can change: else these are read and rounded anew
+ * for every vector, 44 instructions in place of 20 (SGD with momentum, AVX2). */
 FC_INLINE void F(sgd_some)(const fc_sgd_factors *f, T *p, const T *g_, T *v, int n) {
     const F(v) rate = F(set1)((T)f->rate), momentum = F(set1)((T)f->momentum), decay = F(set1)((T)f->decay);
     const F(v) before = F(load_some)(p, n);
@@ -45,12 +47,13 @@ FC_INLINE void F(sgd_some)(const fc_sgd_factors *f, T *p, const T *g_, T *v, int
     F(store_some)(p, F(minus)(before, F(mul)(g, rate)), n);
 }
 
-static void F(sgd)(const fc_sgd_factors *f, int64_t count, void *p_, const void *g_, void *v_) {
+static void F(sgd)(const fc_sgd_factors *factors, int64_t count, void *p_, const void *g_, void *v_) {
     T *p = p_, *v = v_;
     const T *g = g_;
+    const fc_sgd_factors f = *factors;
     int64_t i = 0;
-    for (; i + F(VL) <= count; i += F(VL)) F(sgd_some)(f, p + i, g + i, v == NULL ? NULL : v + i, F(VL));
-    if (i < count) F(sgd_some)(f, p + i, g + i, v == NULL ? NULL : v + i, (int)(count - i));
+    for (; i + F(VL) <= count; i += F(VL)) F(sgd_some)(&f, p + i, g + i, v == NULL ? NULL : v + i, F(VL));
+    if (i < count) F(sgd_some)(&f, p + i, g + i, v == NULL ? NULL : v + i, (int)(count - i));
 }
 
 FC_INLINE void F(adam_some)(const fc_adam_factors *f, T *p, const T *g_, T *m, T *v, int n) {
@@ -68,12 +71,13 @@ FC_INLINE void F(adam_some)(const fc_adam_factors *f, T *p, const T *g_, T *m, T
     F(store_some)(p, F(minus)(before, step), n);
 }
 
-static void F(adam)(const fc_adam_factors *f, int64_t count, void *p_, const void *g_, void *m_, void *v_) {
+static void F(adam)(const fc_adam_factors *factors, int64_t count, void *p_, const void *g_, void *m_, void *v_) {
     T *p = p_, *m = m_, *v = v_;
     const T *g = g_;
+    const fc_adam_factors f = *factors;
     int64_t i = 0;
-    for (; i + F(VL) <= count; i += F(VL)) F(adam_some)(f, p + i, g + i, m + i, v + i, F(VL));
-    if (i < count) F(adam_some)(f, p + i, g + i, m + i, v + i, (int)(count - i));
+    for (; i + F(VL) <= count; i += F(VL)) F(adam_some)(&f, p + i, g + i, m + i, v + i, F(VL));
+    if (i < count) F(adam_some)(&f, p + i, g + i, m + i, v + i, (int)(count - i));
 }
 
 FC_INLINE void F(rmsprop_some)(const fc_rmsprop_factors *f, T *p, const T *g_, T *s, T *v, int n) {
@@ -93,13 +97,14 @@ FC_INLINE void F(rmsprop_some)(const fc_rmsprop_factors *f, T *p, const T *g_, T
     F(store_some)(p, F(minus)(before, F(mul)(step, F(set1)((T)f->scale))), n);
 }
 
-static void F(rmsprop)(const fc_rmsprop_factors *f, int64_t count, void *p_, const void *g_, void *s_, void *v_) {
+static void F(rmsprop)(const fc_rmsprop_factors *factors, int64_t count, void *p_, const void *g_, void *s_, void *v_) {
     T *p = p_, *s = s_, *v = v_;
     const T *g = g_;
+    const fc_rmsprop_factors f = *factors;
     int64_t i = 0;
     for (; i + F(VL) <= count; i += F(VL))
-        F(rmsprop_some)(f, p + i, g + i, s + i, v == NULL ? NULL : v + i, F(VL));
-    if (i < count) F(rmsprop_some)(f, p + i, g + i, s + i, v == NULL ? NULL : v + i, (int)(count - i));
+        F(rmsprop_some)(&f, p + i, g + i, s + i, v == NULL ? NULL : v + i, F(VL));
+    if (i < count) F(rmsprop_some)(&f, p + i, g + i, s + i, v == NULL ? NULL : v + i, (int)(count - i));
 }
 
 static double F(square_sum)(int64_t count, const void *x) { return F(sum_of_products)(count, x, x); }
