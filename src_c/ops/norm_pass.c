@@ -8,7 +8,7 @@
 enum {
     TILE = 1 << 14,    /* numbers of a tile */
     LONG_ROW = 1 << 10 /* bytes. Going past the caches, shorter ones that begin between cache lines lost x1.1 (40
-                        * channels) to x1.25 (7x7, NCHW): two of their few lines do not go. Longer ones gained */
+                        * channels) to x1.3 (7x7, NCHW): two of their few lines do not go. Longer ones gained */
 };
 
 static int begins_at_lines(const fc_norm_target *t, int64_t size) {

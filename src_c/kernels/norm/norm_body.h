@@ -234,8 +234,8 @@ FC_INLINE F(v) F(norm_passed)(const F(norm_pass) pass, const T *x, const T *g_, 
     return F(fma)(d, f->slope, F(fma)(g, f->scale, f->constant));
 }
 
-/* `count` adjacent pixels of column c. Its factors stay in registers: read anew for each vector, the gradient took x1.3
- * as long. */
+/* `count` adjacent pixels of column c. Its factors stay in registers: read anew for each vector, the gradient took x1.1
+ * to x1.3 as long. */
 FC_INLINE void F(norm_pass_along)(const F(norm_pass) pass, int streams, const T *x, const T *g,
                                   const fc_norm_factors *f, int64_t c, int64_t count, T *to) {
     const F(norm_lane) lane = F(norm_factors)(pass, 1, f, c, F(VL));
