@@ -39,6 +39,7 @@ typedef struct plan {
     int direct_y;                          /* results are added up in y itself */
     int pack_late;                         /* a panel of weights is packed by the task that uses it ... */
     int tiles_pack;                        /* ... by its first tile ... */
+    int by_strips;                         /* ... and is brought in before by other tiles ... */
     int never_pack;                        /* ... or all weights are read where they lie */
     int by_taps;                           /* products with zeros of the border are left out */
     fc_row_blocks blocks;
@@ -87,9 +88,12 @@ static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_
 
 /* ---------------------------------------------------------------- planning */
 
-/* Weights that are packed late come in by strips of panels while tiles compute: the longer the rows of a strip, the
- * faster they come. Without, layers of one 7x7 image whose weights no cache held took x1.2 to x1.3 as long. */
-enum { STRIP_BYTES = 512 };
+/* Large weights that are packed late come in by strips of panels while tiles compute: the longer the rows of a strip,
+ * the faster they come. Without, layers of one 7x7 image whose weights no cache held took x1.2 to x1.3 as long. */
+enum {
+    STRIP_BYTES = 512,
+    STRIP_WEIGHTS = 1 << 20 /* bytes: smaller ones may be in L2, and a list of lines costs four rows of 400 x 120 x1.25 */
+};
 
 /* Rows of A at a distance that is a multiple of 2 KiB share two sets of a 12-way L1 with 64 sets: 14 of them still fit,
  * but at 4 KiB they evict one another at every term. */
@@ -169,7 +173,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     const size_t panel = pl->pack_late && !pl->never_pack ? pass_terms * (size_t)pl->panel_width * pl->size : 0;
     pl->offsets_at = pl->panel_at + FC_ALIGN_UP(panel);
     /* per pixel: a row of A, a row of C; per output row: its start; per term: its offsets in A and B, lines of B */
-    const size_t lines = pl->tiles_pack ? (size_t)strip_lines(pl) : 0;
+    const size_t lines = pl->by_strips ? (size_t)strip_lines(pl) : 0;
     pl->worker_bytes =
         pl->offsets_at +
         FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + (2 + lines) * pass_terms) * sizeof(ptrdiff_t));
@@ -207,7 +211,8 @@ static int make_plan(plan *pl, const fc_direct *d) {
     const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->never_pack = few_blocks && !pl->by_taps && weights_readable(pl);
     pl->pack_late = few_blocks && d->weight.packed == NULL;
-    pl->tiles_pack = pl->pack_late && !pl->never_pack && weights_adjacent(pl);
+    pl->tiles_pack = pl->pack_late && !pl->never_pack && weights_adjacent(pl) && d->k >= pl->panel_width;
+    pl->by_strips = pl->tiles_pack && pl->weight_group_bytes >= STRIP_WEIGHTS;
     const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t most = FC_OUTPUT_ELEMENTS / (pl->blocks.rows * pl->blocks.columns * pl->panel_width);
@@ -326,7 +331,7 @@ static void place_weights(task *t, const pass *ps) {
     for (int64_t r = 0; r < ps->rows; r++)
         for (int64_t s = 0; s < pl->window.s; s++)
             to = place(to, ps->channels, r * stride[0] + s * stride[1], stride[2]);
-    if (!pl->tiles_pack) return;
+    if (!pl->by_strips) return;
     const int64_t lines = strip_lines(pl);
     for (int64_t i = 0; i < ps->terms; i++)
         place(t->lines + i * lines, lines, t->b_term[i] * (int64_t)pl->size, FC_CACHE_LINE);
@@ -441,9 +446,10 @@ static void bring_lines(const task *t, work *w) {
     strip *s = &w->ahead->strip;
     const int64_t share = w->tile.terms / 2, due = s->lines * ++s->done / s->tiles;
     const int has_turn = s->at != NULL && s->next < FC_MIN(due, s->lines);
-    w->tile.lines = has_turn ? t->lines + FC_MIN(s->next, s->lines - share) : w->unpacked != NULL ? t->lines : NULL;
-    w->tile.ahead[1] = (fc_ahead){has_turn ? s->at : w->unpacked, 0};
-    if (has_turn) s->next += share;
+    if (!has_turn) return;
+    w->tile.lines = t->lines + FC_MIN(s->next, s->lines - share);
+    w->tile.ahead[1].at = s->at;
+    s->next += share;
 }
 
 /* The terms of the tile, which begin with number `first` of the panel, for `count` pixels. */
@@ -456,8 +462,9 @@ static void multiply_tiles(const task *t, work *w, int64_t first, int64_t count,
         to = (i + 1) * count / tiles; /* spread evenly: a last tile of 2 rows would cost as much as 8 */
         w->tile.ahead[0] = looks_ahead ? fc_next_share(&w->ahead->input) : (fc_ahead){0};
         w->tile.ahead[1] = looks_ahead ? fc_next_share(&w->ahead->weights) : (fc_ahead){0};
-        if (w->brings_strips && looks_ahead) bring_lines(t, w);
         w->tile.b_term = w->unpacked == NULL ? NULL : t->b_term;
+        w->tile.lines = NULL;
+        if (w->brings_strips && looks_ahead) bring_lines(t, w);
         kernels->tile(&w->tile, (int)(to - from), w->a, a_row + from, w->unpacked == NULL ? b : w->unpacked, w->bias,
                       w->columns, w->c, c_row + from);
         w->unpacked = NULL;
@@ -521,7 +528,7 @@ static void multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, cons
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const int64_t k = panel * pl->panel_width;
-        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .brings_strips = tile_packs,
+        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .brings_strips = tile_packs && pl->by_strips,
                   .ahead = &ahead};
         w.tile.width = panel_width_at(pl, panel);
         w.tile.panel = t->panel;
@@ -531,7 +538,7 @@ static void multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, cons
         if (last && d->bias != NULL) w.bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
         w.c = pl->direct_y ? y + k * (int64_t)pl->size
                            : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
-        if (tile_packs && (panel - t->first_panel) % strip_panels(pl) == 0)
+        if (w.brings_strips && (panel - t->first_panel) % strip_panels(pl) == 0)
             ahead.strip = next_strip(t, pass_index, panel, tiles);
         const fc_region weights = next_panel(t, ps, panel);
         ahead.weights = fc_scan_of(&weights, tiles, ps->terms);

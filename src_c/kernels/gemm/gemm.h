@@ -58,7 +58,7 @@ typedef struct fc_tile {
 /* 1 <= rows <= MR, 1 <= columns <= t->width.
  *
  * With b_term the tile reads B where it lies, B[t][j] = b[b_term[t] + j], and packs it on the way: it writes the panel
- * for the tiles to come. columns = width = 2*VL and lines are given then. */
+ * for the tiles to come. columns = width = 2*VL then. */
 typedef void (*fc_tile_fn)(const fc_tile *t, int rows, const void *a, const ptrdiff_t *a_row, const void *b,
                            const void *bias, int columns, void *c, const ptrdiff_t *c_row);
 

@@ -43,12 +43,13 @@ FC_INLINE void F(keep)(const T *b, T *panel) {
 
 /* What a tile does beside its sums: see gemm.h. Each kind has a loop of its own, as every load of the plain one counts:
  * there are 23 in 14 cycles, and 28 are possible. */
-typedef enum F(tile_kind) { F(PLAIN), F(BY_LINES), F(PACKING) } F(tile_kind);
+typedef enum F(tile_kind) { F(PLAIN), F(BY_LINES), F(PACKING), F(PACKING_BY_LINES) } F(tile_kind);
 
 FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const F(tile_kind) kind, const fc_tile *t, const T *a,
                              const ptrdiff_t *a_row, const T *b, const T *bias, int columns, T *c,
                              const ptrdiff_t *c_row) {
-    const int packs = kind == F(PACKING), by_lines = kind != F(PLAIN);
+    const int packs = kind == F(PACKING) || kind == F(PACKING_BY_LINES);
+    const int by_lines = kind == F(BY_LINES) || kind == F(PACKING_BY_LINES);
     const T *row[FC_MR];
     F(v) even0[FC_MR], even1[FC_MR], odd0[FC_MR], odd1[FC_MR];
     FC_UNROLL
@@ -95,7 +96,9 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const F(tile_kin
 
 FC_INLINE void F(tile_rows)(const int rows, const fc_tile *t, const T *a, const ptrdiff_t *a_row, const T *b,
                             const T *bias, int columns, T *c, const ptrdiff_t *c_row) {
-    if (t->b_term != NULL) F(tile_fixed)(rows, 2, F(PACKING), t, a, a_row, b, bias, columns, c, c_row);
+    if (t->b_term != NULL && t->lines != NULL)
+        F(tile_fixed)(rows, 2, F(PACKING_BY_LINES), t, a, a_row, b, bias, columns, c, c_row);
+    else if (t->b_term != NULL) F(tile_fixed)(rows, 2, F(PACKING), t, a, a_row, b, bias, columns, c, c_row);
     else if (t->width <= F(VL)) F(tile_fixed)(rows, 1, F(PLAIN), t, a, a_row, b, bias, columns, c, c_row);
     else if (t->lines != NULL) F(tile_fixed)(rows, 2, F(BY_LINES), t, a, a_row, b, bias, columns, c, c_row);
     else F(tile_fixed)(rows, 2, F(PLAIN), t, a, a_row, b, bias, columns, c, c_row);
