@@ -92,7 +92,7 @@ static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_
  * the faster they come. Without, layers of one 7x7 image whose weights no cache held took x1.2 to x1.3 as long. */
 enum {
     STRIP_BYTES = 512,
-    STRIP_WEIGHTS = 1 << 20 /* bytes: smaller ones may be in L2, and a list of lines costs four rows of 400 x 120 x1.25 */
+    STRIP_WEIGHTS = 1 << 20 /* bytes. Smaller ones may be in L2, and lines cost four rows of 400 to 120 x1.25 */
 };
 
 /* Rows of A at a distance that is a multiple of 2 KiB share two sets of a 12-way L1 with 64 sets: 14 of them still fit,
@@ -528,8 +528,8 @@ static void multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, cons
     char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const int64_t k = panel * pl->panel_width;
-        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .brings_strips = tile_packs && pl->by_strips,
-                  .ahead = &ahead};
+        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .ahead = &ahead,
+                  .brings_strips = tile_packs && pl->by_strips};
         w.tile.width = panel_width_at(pl, panel);
         w.tile.panel = t->panel;
         w.b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
