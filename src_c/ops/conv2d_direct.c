@@ -5,8 +5,8 @@
  *   tasks     group x block of output pixels (MC) x block of filters (NC)      in parallel
  *     passes    KC terms of the reduction: rows of the kernel, channels        always in the same order
  *               pack the input of the block, or read it where it lies
- *       panels    2 vectors of filters (NR)      weights were packed panel by panel
- *         tiles     MR output pixels             the tile kernel
+ *       panels    2 vectors of filters (NR)      weights were packed panel by panel, or the first tile does it
+ *         tiles     MR output pixels             the tile kernel: conv2d_direct_tiles.c
  *
  * Where much of the window lies in the border (small images), the pixels of a block are sorted by the taps that meet
  * the image, and tiles make the products of those alone.
@@ -14,86 +14,14 @@
  * Later passes add to what earlier ones left in y (or in scratch memory, where y's filters are not adjacent). */
 #include <string.h>
 
-#include "../base/compiler.h"
 #include "../base/convert.h"
-#include "../base/scratch.h"
 #include "../base/threads.h"
 #include "activation.h"
-#include "ahead.h"
-#include "blocking.h"
 #include "border.h"
-#include "direct.h"
+#include "conv2d_direct.h"
 #include "explain.h"
 
-typedef struct plan {
-    const fc_direct *d;
-    const fc_kernels *kernels;
-    fc_dtype dtype;
-    size_t size; /* of an element */
-    fc_window window;
-    fc_array x;
-    int64_t total_rows;
-    fc_passes passes;
-    int64_t panels, panel_width, padded_k; /* the last panel may be one vector wide */
-    int in_place;                          /* x is read where it lies */
-    int direct_y;                          /* results are added up in y itself */
-    int pack_late;                         /* a panel of weights is packed by the task that uses it ... */
-    int tiles_pack;                        /* ... by its first tile ... */
-    int by_strips;                         /* ... and is brought in before by other tiles ... */
-    int never_pack;                        /* ... or all weights are read where they lie */
-    int by_taps;                           /* products with zeros of the border are left out */
-    fc_row_blocks blocks;
-    fc_filter_blocks filters;
-    fc_walk walk;
-    char *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
-    /* scratch memory, in bytes from its start */
-    char *scratch;
-    size_t weight_group_bytes, bias_at, workers_at, worker_bytes, input_at, output_at, panel_at, offsets_at, sorted_at;
-} plan;
-
-/* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
-typedef struct pass {
-    int64_t r, rows, c, channels, terms, terms_before;
-} pass;
-
-static pass pass_at(const plan *pl, int64_t index) {
-    const fc_window *w = &pl->window;
-    const fc_passes *split = &pl->passes;
-    pass ps;
-    ps.r = index / split->channel_blocks * split->rows;
-    ps.c = index % split->channel_blocks * split->channels;
-    ps.rows = FC_MIN(split->rows, w->r - ps.r);
-    ps.channels = FC_MIN(split->channels, pl->d->c - ps.c);
-    ps.terms = ps.rows * w->s * ps.channels;
-    ps.terms_before = (ps.r * pl->d->c + ps.rows * ps.c) * w->s;
-    return ps;
-}
-
-static int64_t pass_count(const plan *pl) { return pl->passes.row_blocks * pl->passes.channel_blocks; }
-
-static int panel_columns(const plan *pl, int64_t panel) {
-    return (int)FC_MIN(pl->panel_width, pl->d->k - panel * pl->panel_width);
-}
-
-/* The last panel is as wide as the vectors it needs. */
-static int panel_width_at(const plan *pl, int64_t panel) {
-    return panel_columns(pl, panel) > pl->kernels->vl ? 2 * pl->kernels->vl : pl->kernels->vl;
-}
-
-/* Where a panel lies when all are packed before the tasks start. */
-static char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
-    const int64_t element = pl->padded_k * ps->terms_before + panel * pl->panel_width * ps->terms;
-    return pl->weights + (size_t)group * pl->weight_group_bytes + (size_t)element * pl->size;
-}
-
 /* ---------------------------------------------------------------- planning */
-
-/* Large weights that are packed late come in by strips of panels while tiles compute: the longer the rows of a strip,
- * the faster they come. Without, layers of one 7x7 image whose weights no cache held took x1.2 to x1.3 as long. */
-enum {
-    STRIP_BYTES = 512,
-    STRIP_WEIGHTS = 1 << 20 /* bytes. Smaller ones may be in L2, and lines cost four rows of 400 to 120 x1.25 */
-};
 
 /* Rows of A at a distance that is a multiple of 2 KiB share two sets of a 12-way L1 with 64 sets: 14 of them still fit,
  * but at 4 KiB they evict one another at every term. */
@@ -144,15 +72,6 @@ static int worth_sorting(const plan *pl) {
     return w->r * w->s > 1 && pl->passes.row_blocks == 1 && pl->passes.channels >= LEAST_CHANNELS_BY_TAPS &&
            w->p <= MOST_LINES_BY_TAPS && w->q <= MOST_LINES_BY_TAPS && !is_inside(w) &&
            fc_share_inside(w) < MOST_SHARE_BY_TAPS;
-}
-
-/* No more panels than the task has. */
-static int64_t strip_panels(const plan *pl) {
-    return FC_MAX(1, FC_MIN(pl->filters.panels, STRIP_BYTES / (pl->panel_width * (int64_t)pl->size)));
-}
-
-static int64_t strip_lines(const plan *pl) {
-    return fc_ceil_div(strip_panels(pl) * pl->panel_width * (int64_t)pl->size, FC_CACHE_LINE);
 }
 
 static void lay_out_scratch(plan *pl, int threads) {
@@ -223,7 +142,7 @@ static int make_plan(plan *pl, const fc_direct *d) {
 
 /* ---------------------------------------------------------------- packing the weights */
 
-static void pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel, char *dst) {
+void fc_direct_pack_panel(const plan *pl, int64_t group, const pass *ps, int64_t panel, char *dst) {
     const fc_direct *d = pl->d;
     const int width = panel_width_at(pl, panel), columns = panel_columns(pl, panel);
     const fc_reader reader = {.array = d->weight, .to = pl->dtype, .kernels = pl->kernels};
@@ -254,7 +173,7 @@ static void pack_panel_task(void *context, int64_t task, int worker) {
     const plan *pl = context;
     const int64_t panel = task % pl->panels, group = task / pl->panels / pass_count(pl);
     const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
-    pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
+    fc_direct_pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
 }
 
 static fc_status pack_all_panels(plan *pl) {
@@ -271,14 +190,6 @@ static void pack_bias(const plan *pl) {
 }
 
 /* ---------------------------------------------------------------- one task */
-
-typedef struct task {
-    const plan *pl;
-    fc_block block;
-    int64_t pixel_block, group, first_panel, panels, pixels;
-    char *input, *output, *panel;
-    ptrdiff_t *a_row, *c_row, *row_at, *term, *b_term, *lines;
-} task;
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
@@ -373,184 +284,6 @@ static const char *bring_input(task *t, const pass *ps, fc_tile *tile) {
     return a;
 }
 
-/* The panel after this one, if it is packed. */
-static fc_region next_panel(const task *t, const pass *ps, int64_t panel) {
-    const plan *pl = t->pl;
-    if (pl->pack_late || panel + 1 >= t->first_panel + t->panels) return (fc_region){0};
-    return (fc_region){.base = panel_address(pl, t->group, ps, panel + 1), .outer = 1, .inner = 1,
-                       .lines = ps->terms * pl->panel_width * (int64_t)pl->size / FC_CACHE_LINE,
-                       .line_step = FC_CACHE_LINE};
-}
-
-/* The pixels of a task in the order of their taps. */
-typedef struct sorted {
-    fc_pixel_class *classes;
-    int64_t count;
-    ptrdiff_t *a_row, *c_row;
-    int64_t whole_tiles; /* of the pixels that all taps meet */
-} sorted;
-
-/* Weights on the way from where they lie to L2. */
-typedef struct strip {
-    const char *at;       /* the strip after the one at work; NULL: there is none */
-    int64_t lines, next;  /* of it; brought in so far */
-    int64_t tiles, done;  /* of the strip at work: how many there are, how many have run */
-} strip;
-
-/* What the next tiles and panels need, on the way to the caches. */
-typedef struct scans {
-    fc_scan input, weights;
-    strip strip;
-} scans;
-
-static int has_all_taps(const plan *pl, const fc_pixel_class *class) {
-    return class->rows.end - class->rows.first == pl->window.r &&
-           class->columns.end - class->columns.first == pl->window.s;
-}
-
-static sorted sort_pixels(const task *t, char *memory) {
-    const plan *pl = t->pl;
-    sorted s = {.classes = (fc_pixel_class *)(void *)memory};
-    fc_taps *taps = (fc_taps *)(void *)(s.classes + t->pixels);
-    int64_t *order = (int64_t *)(void *)(taps + t->block.rows + t->block.columns);
-    s.a_row = (ptrdiff_t *)(order + t->pixels);
-    s.c_row = s.a_row + t->pixels;
-    s.count = fc_sort_by_taps(&pl->window, &t->block, taps, order, s.classes);
-    for (int64_t i = 0; i < t->pixels; i++) {
-        s.a_row[i] = t->a_row[order[i]];
-        s.c_row[i] = t->c_row[order[i]];
-    }
-    for (int64_t i = 0; i < s.count; i++) {
-        if (!has_all_taps(pl, &s.classes[i])) continue;
-        s.whole_tiles = fc_ceil_div(s.classes[i].count, pl->kernels->mr);
-        const fc_pixel_class first = s.classes[0]; /* is done first: its tiles see all weights */
-        s.classes[0] = s.classes[i], s.classes[i] = first;
-    }
-    return s;
-}
-
-/* A panel of weights at work. Where the tiles can read the weights, the first one packs them: copied before them, one
- * 7x7 image of 512 to 2048 channels took x1.15 to x1.25 as long. */
-typedef struct work {
-    fc_tile tile;
-    const char *a, *b, *bias;
-    const char *unpacked; /* the same weights where they lie, at b_term; NULL: they are packed */
-    int columns, brings_strips;
-    char *c;
-    scans *ahead;
-} work;
-
-/* One line of the next strip for each pair of terms, in the tiles that have a turn: as many as are needed, evenly
- * spread. */
-static void bring_lines(const task *t, work *w) {
-    strip *s = &w->ahead->strip;
-    const int64_t share = w->tile.terms / 2, due = s->lines * ++s->done / s->tiles;
-    const int has_turn = s->at != NULL && s->next < FC_MIN(due, s->lines);
-    if (!has_turn) return;
-    w->tile.lines = t->lines + FC_MIN(s->next, s->lines - share);
-    w->tile.ahead[1].at = s->at;
-    s->next += share;
-}
-
-/* The terms of the tile, which begin with number `first` of the panel, for `count` pixels. */
-static void multiply_tiles(const task *t, work *w, int64_t first, int64_t count, const ptrdiff_t *a_row,
-                           const ptrdiff_t *c_row, int looks_ahead) {
-    const fc_kernels *kernels = t->pl->kernels;
-    const char *b = w->b + first * w->tile.width * (int64_t)t->pl->size;
-    const int64_t tiles = fc_ceil_div(count, kernels->mr);
-    for (int64_t i = 0, from = 0, to; i < tiles; i++, from = to) {
-        to = (i + 1) * count / tiles; /* spread evenly: a last tile of 2 rows would cost as much as 8 */
-        w->tile.ahead[0] = looks_ahead ? fc_next_share(&w->ahead->input) : (fc_ahead){0};
-        w->tile.ahead[1] = looks_ahead ? fc_next_share(&w->ahead->weights) : (fc_ahead){0};
-        w->tile.b_term = w->unpacked == NULL ? NULL : t->b_term;
-        w->tile.lines = NULL;
-        if (w->brings_strips && looks_ahead) bring_lines(t, w);
-        kernels->tile(&w->tile, (int)(to - from), w->a, a_row + from, w->unpacked == NULL ? b : w->unpacked, w->bias,
-                      w->columns, w->c, c_row + from);
-        w->unpacked = NULL;
-    }
-}
-
-/* The pixels of one class: in one piece where all columns of the window meet the image, else a row of the window at a
- * time. */
-static void multiply_class(const task *t, const pass *ps, const work *panel, const sorted *pixels,
-                           const fc_pixel_class *class) {
-    const plan *pl = t->pl;
-    const int64_t s = pl->window.s;
-    const int whole = class->columns.first == 0 && class->columns.end == s;
-    const int64_t step = whole ? class->rows.end - class->rows.first : 1;
-    work w = *panel;
-    for (int64_t r = class->rows.first; r < class->rows.end; r += step, w.tile.accumulate = 1) {
-        const int64_t first = (r * s + class->columns.first) * ps->channels;
-        const int last = r + step >= class->rows.end;
-        w.tile.a_term = t->term + first;
-        w.tile.terms = whole ? step * s * ps->channels : (class->columns.end - class->columns.first) * ps->channels;
-        w.tile.activation = last ? panel->tile.activation : FC_EPILOGUE_NONE;
-        w.bias = last ? panel->bias : NULL;
-        multiply_tiles(t, &w, first, class->count, pixels->a_row + class->from, pixels->c_row + class->from,
-                       has_all_taps(pl, class));
-    }
-}
-
-/* Where the weights of a panel lie that a pass needs: at b_term. */
-static const char *weights_at(const task *t, const pass *ps, int64_t panel) {
-    const plan *pl = t->pl;
-    const fc_array *weight = &pl->d->weight;
-    const int64_t *stride = weight->stride;
-    const int64_t at = ps->r * stride[0] + ps->c * stride[2] + panel * pl->panel_width * stride[3];
-    return (const char *)weight->data + (t->group * pl->d->weight_group + at) * (int64_t)pl->size;
-}
-
-/* What to bring in while the strip that begins with `panel` is at work: the next one of this pass, the first of the
- * next pass, or that of the next task. */
-static strip next_strip(const task *t, int64_t pass_index, int64_t panel, int64_t tiles) {
-    const plan *pl = t->pl;
-    const int64_t end = t->first_panel + t->panels, next = panel + strip_panels(pl);
-    const pass now = pass_at(pl, pass_index);
-    strip s = {.tiles = tiles * (FC_MIN(next, end) - panel), .lines = now.terms * strip_lines(pl)};
-    const int64_t then = next < end ? pass_index : (pass_index + 1) % pass_count(pl);
-    const int64_t there = next < end ? next : then > 0 ? t->first_panel : end;
-    const pass ps = pass_at(pl, then);
-    if (there < pl->panels) s.at = weights_at(t, &ps, there);
-    return s;
-}
-
-static void multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, const char *a) {
-    const plan *pl = t->pl;
-    const fc_direct *d = pl->d;
-    const pass now = pass_at(pl, pass_index), *ps = &now;
-    const int last = pass_index + 1 == pass_count(pl);
-    const sorted by_taps = pl->by_taps ? sort_pixels(t, t->input + pl->sorted_at) : (sorted){0};
-    const int64_t tiles = pl->by_taps ? FC_MAX(1, by_taps.whole_tiles) : fc_ceil_div(t->pixels, pl->kernels->mr);
-    const int tile_packs = pl->tiles_pack && (!pl->by_taps || by_taps.whole_tiles > 0);
-    const fc_region input = fc_next_input(&pl->walk, t->group, t->pixel_block, pass_index);
-    scans ahead = {.input = fc_scan_of(&input, t->panels * tiles, ps->terms)};
-    char *y = (char *)d->y.data + t->group * d->y_group * (int64_t)pl->size;
-    for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
-        const int64_t k = panel * pl->panel_width;
-        work w = {.tile = *tile, .a = a, .columns = panel_columns(pl, panel), .ahead = &ahead,
-                  .brings_strips = tile_packs && pl->by_strips};
-        w.tile.width = panel_width_at(pl, panel);
-        w.tile.panel = t->panel;
-        w.b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
-        if (tile_packs && w.columns == 2 * pl->kernels->vl) w.unpacked = weights_at(t, ps, panel);
-        else if (pl->pack_late) pack_panel(pl, t->group, ps, panel, t->panel);
-        if (last && d->bias != NULL) w.bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
-        w.c = pl->direct_y ? y + k * (int64_t)pl->size
-                           : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
-        if (w.brings_strips && (panel - t->first_panel) % strip_panels(pl) == 0)
-            ahead.strip = next_strip(t, pass_index, panel, tiles);
-        const fc_region weights = next_panel(t, ps, panel);
-        ahead.weights = fc_scan_of(&weights, tiles, ps->terms);
-        if (pl->by_taps) {
-            for (int64_t i = 0; i < by_taps.count; i++, w.unpacked = NULL)
-                multiply_class(t, ps, &w, &by_taps, &by_taps.classes[i]);
-        } else {
-            multiply_tiles(t, &w, 0, t->pixels, t->a_row, t->c_row, 1);
-        }
-    }
-}
-
 /* What the tile kernel could not do: activations by library functions, filters that are not adjacent in y. */
 static void finish_results(task *t) {
     const plan *pl = t->pl;
@@ -604,7 +337,7 @@ static void run_task(void *context, int64_t index, int worker) {
         if (pl->never_pack || pl->tiles_pack) place_weights(&t, &ps);
         tile.b_term = t.b_term;
         if (pl->never_pack) multiply_rows(&t, i, &tile, a);
-        else multiply_pass(&t, i, &tile, a);
+        else fc_direct_multiply_pass(&t, i, &tile, a);
     }
     finish_results(&t);
 }
