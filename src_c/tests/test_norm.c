@@ -8,7 +8,7 @@ enum { COLUMNS = FC_NORM_CHANNELS + 5 };
 
 static double chains[FC_NORM_CHAIN_BYTES / sizeof(double)];
 
-/* x, grad_y and the result lie alike, with gaps. */
+/* x, grad_y and the result lie alike, with gaps or without. */
 typedef struct problem {
     fc_norm_block block;
     size_t size;
@@ -20,10 +20,11 @@ static problem new_problem(const pair *p, int64_t images, int64_t pixels, int64_
     problem q = {.block = {.images = images, .pixels = pixels, .columns = columns, .chains = chains}};
     q.block.activation = (fc_epilogue)(turn % 3);
     q.block.streams = turn / 2 % 2;
-    const int64_t row = (along ? pixels : columns) + 3, rows = along ? columns : pixels;
+    const int64_t gap = turn / 4 % 2 == 0 ? 3 : 0;
+    const int64_t row = (along ? pixels : columns) + gap, rows = along ? columns : pixels;
     q.block.x = (fc_norm_walk){.image = row * rows, .pixel = along ? 1 : row, .column = along ? row : 1};
     q.block.grad_y = q.block.to = q.block.x;
-    q.size = (size_t)(images * row * rows - 3);
+    q.size = (size_t)(images * row * rows - gap);
     q.x = new_array(p->dtype, q.size), q.grad_y = new_array(p->dtype, q.size);
     for (int i = 0; i < 5; i++) q.factor[i] = new_array(p->dtype, (size_t)columns);
     q.factors = (fc_norm_factors){q.factor[0], q.factor[1], q.factor[2], q.factor[3], q.factor[4]};

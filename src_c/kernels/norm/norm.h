@@ -23,6 +23,7 @@ typedef struct fc_norm_block {
     fc_norm_walk x, grad_y, to; /* to: the result */
     fc_epilogue activation;     /* f below; its slope f' is taken from the sign of its argument */
     int streams;                /* the result goes past the caches; it is none of the inputs */
+    ptrdiff_t ahead;            /* distance to numbers read soon, which a pass along pixels brings to L2 */
     void *chains;               /* FC_NORM_CHAIN_BYTES of scratch memory, for sums */
 } fc_norm_block;
 

@@ -4,7 +4,8 @@
  * Adjacent columns: a chain is a row of sums, and pixels are added in runs of neighbours whose chains fit L1 together.
  * That reads memory in long pieces: 2048 columns at once take a sixth less time than 512.
  * Adjacent pixels: a vector holds one number of each chain; several columns at a time hide the latency of the sums.
- * Images are the outer loop, so that memory is read in long pieces again. */
+ * Images are the outer loop, so that memory is read in long pieces again. The pass number by number goes from column to
+ * column without a break, so that small maps too are stored in whole cache lines. */
 enum {
     F(NORM_RUN) = 2048, /* numbers, of as many sums of either kind */
     F(NORM_TOGETHER) = 4,
@@ -39,6 +40,13 @@ FC_INLINE void F(norm_add)(const F(norm_terms) t, F(v) d, F(v) g, const F(norm_l
         *first = F(add)(*first, d);
         *second = F(fma)(d, d, *second);
     }
+}
+
+/* 0, 1, 2 ... */
+FC_INLINE F(v) F(norm_numbers)(void) {
+    T numbers[F(VL)];
+    for (int l = 0; l < F(VL); l++) numbers[l] = (T)l;
+    return F(load)(numbers);
 }
 
 /* ---------------------------------------------------------------- sums over adjacent columns */
@@ -147,9 +155,7 @@ FC_INLINE void F(norm_add_image)(const F(norm_terms) t, const fc_norm_block *b, 
 
 FC_INLINE void F(norm_sums_along)(const F(norm_terms) t, const fc_norm_block *b, const T *x, const T *g,
                                   const fc_norm_factors *f, T *sum, T *other) {
-    T numbers[F(VL)];
-    for (int l = 0; l < F(VL); l++) numbers[l] = (T)l;
-    const F(v) lane_numbers = F(load)(numbers);
+    const F(v) lane_numbers = F(norm_numbers)();
     for (int64_t c = 0; c < b->columns; c += F(NORM_BLOCK)) {
         const int64_t width = FC_MIN(F(NORM_BLOCK), b->columns - c);
         T *sums = b->chains, *others = sums + F(VL) * width, *turned = others + F(VL) * width;
@@ -234,16 +240,57 @@ FC_INLINE F(v) F(norm_passed)(const F(norm_pass) pass, const T *x, const T *g_, 
     return F(fma)(d, f->slope, F(fma)(g, f->scale, f->constant));
 }
 
-/* `count` adjacent pixels of column c. Its factors stay in registers: read anew for each vector, the gradient took x1.1
- * to x1.3 as long. */
-FC_INLINE void F(norm_pass_along)(const F(norm_pass) pass, int streams, const T *x, const T *g,
-                                  const fc_norm_factors *f, int64_t c, int64_t count, T *to) {
-    const F(norm_lane) lane = F(norm_factors)(pass, 1, f, c, F(VL));
-    int64_t i = streams ? F(before_stream)(to, count) : 0;
-    if (i > 0) F(store_n)(to, F(norm_passed)(pass, x, g, &lane, (int)i), (int)i);
-    for (; i + F(VL) <= count; i += F(VL)) F(put)(streams, to + i, F(norm_passed)(pass, x + i, g + i, &lane, F(VL)));
+/* Where a walk along pixels is: in column c, which ends before number `end`, and whose factors fill `lane`. */
+typedef struct F(norm_place) {
+    int64_t c, end;
+    F(norm_lane) lane;
+} F(norm_place);
+
+/* The factors of n numbers from i on, some of them of later columns; the walk goes on to the column of the last. */
+FC_INLINE F(norm_lane) F(norm_mixed)(const F(norm_pass) pass, const fc_norm_factors *f, int64_t pixels, int64_t i,
+                                     int64_t n, F(v) lane_numbers, F(norm_place) *now) {
+    F(norm_lane) mixed = now->lane;
+    while (now->end < i + n) {
+        const F(m) later = F(above)(lane_numbers, F(set1)((T)(now->end - i - 1)));
+        const F(norm_lane) next = now->lane = F(norm_factors)(pass, 1, f, ++now->c, F(VL));
+        now->end += pixels;
+        mixed.mean = F(pick)(later, next.mean, mixed.mean);
+        mixed.scale = F(pick)(later, next.scale, mixed.scale);
+        if (!pass.gradient || pass.activation != FC_EPILOGUE_NONE)
+            mixed.offset = F(pick)(later, next.offset, mixed.offset);
+        if (!pass.gradient) continue;
+        mixed.slope = F(pick)(later, next.slope, mixed.slope);
+        mixed.constant = F(pick)(later, next.constant, mixed.constant);
+    }
+    return mixed;
+}
+
+/* `columns` columns from c on, the pixels of each adjacent, each behind the one before. Factors stay in registers: read
+ * anew for each vector, the gradient took x1.1 to x1.3 as long. */
+FC_INLINE void F(norm_pass_along)(const F(norm_pass) pass, int streams, int64_t ahead, const T *x, const T *g,
+                                  const fc_norm_factors *f, int64_t c, int64_t columns, int64_t pixels,
+                                  F(v) lane_numbers, T *to) {
+    const int64_t count = columns * pixels, head = streams ? F(before_stream)(to, count) : 0;
+    F(norm_place) now = {.c = c, .end = pixels, .lane = F(norm_factors)(pass, 1, f, c, F(VL))};
+    int64_t i = head;
+    if (head > 0) {
+        const F(norm_lane) lane = F(norm_mixed)(pass, f, pixels, 0, head, lane_numbers, &now);
+        F(store_n)(to, F(norm_passed)(pass, x, g, &lane, (int)head), (int)head);
+    }
+    for (; i + F(VL) <= count; i += F(VL)) {
+        for (; i + F(VL) <= now.end; i += F(VL)) {
+            __builtin_prefetch(x + i + ahead, 0, 2);
+            if (pass.gradient) __builtin_prefetch(g + i + ahead, 0, 2);
+            F(put)(streams, to + i, F(norm_passed)(pass, x + i, g + i, &now.lane, F(VL)));
+        }
+        if (i + F(VL) > count) break;
+        const F(norm_lane) lane = F(norm_mixed)(pass, f, pixels, i, F(VL), lane_numbers, &now);
+        F(put)(streams, to + i, F(norm_passed)(pass, x + i, g + i, &lane, F(VL)));
+    }
     const int n = (int)(count - i);
-    if (n > 0) F(store_n)(to + i, F(norm_passed)(pass, x + i, g + i, &lane, n), n);
+    if (n == 0) return;
+    const F(norm_lane) lane = F(norm_mixed)(pass, f, pixels, i, n, lane_numbers, &now);
+    F(store_n)(to + i, F(norm_passed)(pass, x + i, g + i, &lane, n), n);
 }
 
 /* n columns from c on of one pixel. */
@@ -266,11 +313,15 @@ FC_INLINE void F(norm_pass_down)(const F(norm_pass) pass, int streams, const T *
 FC_INLINE void F(norm_pass_all)(const F(norm_pass) pass, const fc_norm_block *b, const T *x, const T *g,
                                 const fc_norm_factors *factors, T *to) {
     const fc_norm_factors f = *factors; /* a copy that no store can change: else each is read anew after it */
+    const int dense = b->x.column == b->pixels && b->to.column == b->pixels &&
+                      (!pass.gradient || b->grad_y.column == b->pixels);
+    const int64_t together = dense ? b->columns : 1;
+    const F(v) lane_numbers = F(norm_numbers)();
     for (int64_t n = 0; n < b->images; n++, x += b->x.image, g += b->grad_y.image, to += b->to.image) {
         if (b->x.pixel == 1)
-            for (int64_t c = 0; c < b->columns; c++)
-                F(norm_pass_along)(pass, b->streams, x + c * b->x.column, g + c * b->grad_y.column, &f, c, b->pixels,
-                                   to + c * b->to.column);
+            for (int64_t c = 0; c < b->columns; c += together)
+                F(norm_pass_along)(pass, b->streams, b->ahead, x + c * b->x.column, g + c * b->grad_y.column, &f, c,
+                                   together, b->pixels, lane_numbers, to + c * b->to.column);
         else
             for (int64_t i = 0; i < b->pixels; i++)
                 F(norm_pass_down)(pass, b->streams, x + i * b->x.pixel, g + i * b->grad_y.pixel, &f, b->columns,
