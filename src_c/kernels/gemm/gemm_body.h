@@ -35,6 +35,17 @@ FC_INLINE void F(add_term)(const int rows, const int vectors, const T *const row
     }
 }
 
+/* Two vectors of each of two terms, on the way to L1: a packing tile meets rows of B that lie far apart. Eight terms
+ * before they are needed, weights that no cache holds take x0.9 to x0.97 of the time; four or sixteen gain less. */
+enum { F(SOON) = 8 };
+
+FC_INLINE void F(bring_pair)(const T *b, const ptrdiff_t *term) {
+    __builtin_prefetch(b + term[0], 0, 3);
+    __builtin_prefetch(b + term[0] + F(VL), 0, 3);
+    __builtin_prefetch(b + term[1], 0, 3);
+    __builtin_prefetch(b + term[1] + F(VL), 0, 3);
+}
+
 /* Two vectors of B go to the panel. */
 FC_INLINE void F(keep)(const T *b, T *panel) {
     F(store)(panel, F(load)(b));
@@ -69,6 +80,7 @@ FC_INLINE void F(tile_fixed)(const int rows, const int vectors, const F(tile_kin
     for (; end - at >= 2; at += 2, ahead0 += step0) {
         const T *const even = packs ? b + b_term[0] : b, *const odd = packs ? b + b_term[1] : b + vectors * F(VL);
         __builtin_prefetch(ahead0, 0, 3);
+        if (packs) F(bring_pair)(b, b_term + FC_MIN(F(SOON), end - at - 2));
         if (by_lines) __builtin_prefetch(ahead1 + *lines++, 0, 2);
         else __builtin_prefetch(ahead1, 0, 3), ahead1 += step1;
         F(add_term)(rows, vectors, row, at[0], even, even + F(VL), even0, even1);
