@@ -126,25 +126,31 @@ fc_direct fc_phase_view(const fc_conv2d *g, int64_t index, const fc_array *grad_
     return phase_problem(g, strides_of_phases(g), index, grad_y, weight, bias, grad_x, activation);
 }
 
-fc_status fc_backward_input_by(fc_direct_fn run, const fc_panels *panels, const fc_conv2d *g, const fc_array *grad_y,
+fc_status fc_backward_input_by(fc_directs_fn run, const fc_panels *panels, const fc_conv2d *g, const fc_array *grad_y,
                                const fc_array *weight, const fc_array *bias, const fc_array *grad_x,
                                fc_activation activation) {
     fc_status status = FC_OK;
+    fc_direct phases[FC_TOGETHER];
+    int count = 0;
     const char *packed = panels == NULL ? NULL : weight->packed;
     for (int64_t i = 0; i < fc_phase_count(g) && status == FC_OK; i++) {
-        fc_direct d = fc_phase_view(g, i, grad_y, weight, bias, grad_x, activation);
-        if (d.window.r > 0 && d.window.s > 0) {
-            d.weight.packed = packed;
-            status = run(&d);
-            if (packed != NULL) packed += panels->bytes(&d);
+        fc_direct *d = &phases[count];
+        *d = fc_phase_view(g, i, grad_y, weight, bias, grad_x, activation);
+        if (d->window.r > 0 && d->window.s > 0) {
+            d->weight.packed = packed;
+            if (packed != NULL) packed += panels->bytes(d);
+            count++;
         } else if (g->n > 0 && fc_explaining() == NULL) {
-            status = fc_fill_results(&d);
+            status = fc_fill_results(d);
         }
+        if (count < FC_TOGETHER || status != FC_OK) continue;
+        status = run(phases, count);
+        count = 0;
     }
-    return status;
+    return count > 0 && status == FC_OK ? run(phases, count) : status;
 }
 
 fc_status fc_direct_backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                    const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(fc_direct_run, &fc_direct_panels, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(fc_direct_run_all, &fc_direct_panels, g, grad_y, weight, bias, grad_x, activation);
 }

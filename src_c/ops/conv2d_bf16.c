@@ -60,10 +60,20 @@ static int preferred(const fc_problem *problem) {
     return fc_winograd_algorithm.refusal(problem) != NULL || !fc_winograd_algorithm.preferred(problem);
 }
 
+static fc_status one_by_one(fc_status (*run)(const fc_direct *, int), const fc_direct *problems, int count, int parts) {
+    fc_status status = FC_OK;
+    for (int i = 0; i < count && status == FC_OK; i++) status = run(&problems[i], parts);
+    return status;
+}
+
 #define FC_BF16_ALGORITHM(parts, precision, when)                                                                      \
-    static fc_status run_##parts(const fc_direct *d) { return fc_split_run(d, parts); }                                \
+    static fc_status run_##parts(const fc_direct *problems, int count) {                                               \
+        return one_by_one(fc_split_run, problems, count, parts);                                                       \
+    }                                                                                                                  \
     static size_t panel_bytes_##parts(const fc_direct *d) { return fc_split_panel_bytes(d, parts); }                   \
-    static fc_status pack_##parts(const fc_direct *d) { return fc_split_pack(d, parts); }                              \
+    static fc_status pack_##parts(const fc_direct *problems, int count) {                                              \
+        return one_by_one(fc_split_pack, problems, count, parts);                                                      \
+    }                                                                                                                  \
     static int64_t form_##parts(const fc_direct *d) { return fc_split_form(d, parts); }                                \
     static const fc_panels panels_##parts = {panel_bytes_##parts, pack_##parts, form_##parts};                         \
     static const char *refusal_##parts(const fc_problem *problem) {                                                    \

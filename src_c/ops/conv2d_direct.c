@@ -74,12 +74,12 @@ static int worth_sorting(const plan *pl) {
            fc_share_inside(w) < MOST_SHARE_BY_TAPS;
 }
 
-static void lay_out_scratch(plan *pl, int threads) {
+static void lay_out_scratch(plan *pl) {
     const fc_direct *d = pl->d;
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns);
     const int packed_before = d->weight.packed != NULL;
     pl->bias_at = pl->pack_late || packed_before ? 0 : pl->weight_group_bytes * (size_t)d->groups;
-    pl->workers_at = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * pl->size);
+    pl->scratch_bytes = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * pl->size);
     const size_t input = pl->in_place ? 0
                                       : (size_t)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns,
                                                                pl->passes.channels) * pl->size;
@@ -101,17 +101,16 @@ static void lay_out_scratch(plan *pl, int threads) {
     if (pl->by_taps)
         pl->worker_bytes += FC_ALIGN_UP(pixels * (3 * sizeof(ptrdiff_t) + sizeof(fc_pixel_class)) +
                                         (size_t)(pl->blocks.rows + pl->blocks.columns) * sizeof(fc_taps));
-    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
-    pl->weights = packed_before ? (char *)(uintptr_t)d->weight.packed : pl->scratch;
 }
 
-static double multiply_adds(const plan *pl) {
-    const fc_direct *d = pl->d;
-    return (double)pl->total_rows * (double)pl->window.q * (double)(pl->window.r * pl->window.s) * (double)d->c *
-           (double)d->k * (double)d->groups;
+static double multiply_adds(const fc_direct *d) {
+    const fc_window *w = &d->window;
+    return (double)(d->n * w->p) * (double)w->q * (double)(w->r * w->s) * (double)d->c * (double)d->k *
+           (double)d->groups;
 }
 
-static int make_plan(plan *pl, const fc_direct *d) {
+/* For so many threads, which share the work with those of other problems. */
+static void make_plan(plan *pl, const fc_direct *d, int threads) {
     *pl = (plan){.d = d, .dtype = d->y.dtype, .window = d->window, .x = d->x};
     pl->kernels = fc_kernels_for(pl->dtype);
     pl->size = (size_t)pl->kernels->element_size;
@@ -132,12 +131,11 @@ static int make_plan(plan *pl, const fc_direct *d) {
     pl->pack_late = few_blocks && d->weight.packed == NULL;
     pl->tiles_pack = pl->pack_late && !pl->never_pack && weights_adjacent(pl) && d->k >= pl->panel_width;
     pl->by_strips = pl->tiles_pack && pl->weight_group_bytes >= STRIP_WEIGHTS;
-    const int threads = fc_threads_for(INT32_MAX, multiply_adds(pl));
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t most = FC_OUTPUT_ELEMENTS / (pl->blocks.rows * pl->blocks.columns * pl->panel_width);
     pl->filters = fc_split_filters(pl->panels, most, pixel_blocks * d->groups, threads);
     pl->walk = (fc_walk){&pl->window, &pl->x, &pl->blocks, &pl->passes, pl->total_rows, d->c, pl->filters.blocks};
-    return threads;
+    lay_out_scratch(pl);
 }
 
 /* ---------------------------------------------------------------- packing the weights */
@@ -176,6 +174,8 @@ static void pack_panel_task(void *context, int64_t task, int worker) {
     fc_direct_pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
 }
 
+static int packs_first(const plan *pl) { return !pl->pack_late && pl->d->weight.packed == NULL; }
+
 static fc_status pack_all_panels(plan *pl) {
     const int64_t tasks = pl->d->groups * pass_count(pl) * pl->panels;
     const double numbers = (double)(pl->weight_group_bytes / pl->size) * (double)pl->d->groups;
@@ -193,7 +193,7 @@ static void pack_bias(const plan *pl) {
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    char *memory = pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
+    char *memory = pl->workers + (size_t)worker * pl->worker_bytes;
     task t = {.pl = pl, .pixel_block = index / pl->filters.blocks % pixel_blocks};
     t.input = memory + pl->input_at;
     t.output = memory + pl->output_at;
@@ -324,8 +324,7 @@ static void multiply_rows(task *t, int64_t pass_index, const fc_tile *tile, cons
                              FC_MIN(strip, columns - j), y + (t->c_row[i] + j) * size);
 }
 
-static void run_task(void *context, int64_t index, int worker) {
-    const plan *pl = context;
+static void run_task(const plan *pl, int64_t index, int worker) {
     task t = task_at(pl, index, worker);
     place_results(&t);
     const int64_t passes = pass_count(pl);
@@ -342,11 +341,44 @@ static void run_task(void *context, int64_t index, int worker) {
     finish_results(&t);
 }
 
-/* ---------------------------------------------------------------- entries */
-
 static int64_t task_count(const plan *pl) {
     return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
 }
+
+/* ---------------------------------------------------------------- several problems at once */
+
+/* What the threads do in one loop: the tasks of all problems, one problem after the other. */
+typedef struct job {
+    plan plans[FC_TOGETHER];
+    int count;
+} job;
+
+static void run_task_of_all(void *context, int64_t index, int worker) {
+    const job *j = context;
+    const plan *pl = j->plans;
+    for (int64_t tasks; index >= (tasks = task_count(pl)); pl++) index -= tasks;
+    run_task(pl, index, worker);
+}
+
+/* One piece of memory, in which the workers' follows the problems'. */
+static char *take_scratch(job *j, int threads) {
+    size_t all = 0, worker = 0;
+    for (int i = 0; i < j->count; i++) {
+        all += j->plans[i].scratch_bytes;
+        worker = FC_MAX(worker, j->plans[i].worker_bytes);
+    }
+    char *scratch = fc_scratch_take(all + (size_t)threads * worker), *at = scratch;
+    for (int i = 0; i < j->count && scratch != NULL; i++) {
+        plan *pl = &j->plans[i];
+        pl->scratch = at;
+        pl->weights = pl->d->weight.packed != NULL ? (char *)(uintptr_t)pl->d->weight.packed : at;
+        pl->workers = scratch + all, pl->worker_bytes = worker;
+        at += pl->scratch_bytes;
+    }
+    return scratch;
+}
+
+/* ---------------------------------------------------------------- entries */
 
 static unsigned why_packed(const plan *pl) {
     unsigned why = fc_why_channels(&pl->x, pl->d->c, pl->dtype);
@@ -354,11 +386,8 @@ static unsigned why_packed(const plan *pl) {
     return why == 0 ? FC_COPY_COLLISION : why;
 }
 
-/* There is no memory, or there is to be none: see explain.h. */
-static fc_status explain(const plan *pl, int threads) {
+static void explain(fc_explanation *e, const plan *pl, int threads) {
     const fc_direct *d = pl->d;
-    fc_explanation *e = fc_explaining();
-    if (e == NULL) return FC_NO_MEMORY;
     threads = (int)FC_MIN(task_count(pl), threads);
     const double size = (double)pl->size, groups = (double)d->groups;
     const double pixels = (double)pl->total_rows * (double)pl->window.q;
@@ -368,41 +397,61 @@ static fc_status explain(const plan *pl, int threads) {
     const double share = pl->by_taps ? fc_share_inside(&pl->window) : 1;
     fc_tell_kernel(e, pl->never_pack ? "row" : "tile", pl->never_pack ? 1 : pl->kernels->mr,
                    pl->never_pack ? FC_ROW_STRIP * pl->kernels->vl : (int)pl->panel_width, threads,
-                   pl->never_pack ? multiply_adds(pl) : pixels * weights * share);
+                   pl->never_pack ? multiply_adds(d) : pixels * weights * share);
     if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filters.blocks * groups * size, why_packed(pl));
     if (!pl->never_pack && d->weight.packed == NULL)
         fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * size, FC_COPY_PANELS);
     if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * size, FC_COPY_CHANNELS);
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain_all(const job *j, int threads) {
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    for (int i = 0; i < j->count; i++) explain(e, &j->plans[i], threads);
     return FC_OK;
 }
 
-fc_status fc_direct_run(const fc_direct *d) {
-    plan pl;
-    if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
-    const int threads = make_plan(&pl, d);
-    lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return explain(&pl, threads);
-    pack_bias(&pl);
-    fc_status status = pl.pack_late || d->weight.packed != NULL ? FC_OK : pack_all_panels(&pl);
-    if (status == FC_OK) {
-        const int64_t tasks = task_count(&pl);
-        status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
+fc_status fc_direct_run_all(const fc_direct *problems, int count) {
+    job j;
+    double work = 0;
+    for (int i = 0; i < count; i++) work += multiply_adds(&problems[i]);
+    const int threads = fc_threads_for(INT32_MAX, work);
+    for (j.count = 0; count > 0; count--, problems++)
+        if (problems->n > 0 && problems->window.p > 0 && problems->window.q > 0)
+            make_plan(&j.plans[j.count++], problems, threads);
+    if (j.count == 0) return FC_OK;
+    char *scratch = take_scratch(&j, threads);
+    if (scratch == NULL) return explain_all(&j, threads);
+    fc_status status = FC_OK;
+    int64_t tasks = 0;
+    for (int i = 0; i < j.count; i++) {
+        pack_bias(&j.plans[i]);
+        if (status == FC_OK && packs_first(&j.plans[i])) status = pack_all_panels(&j.plans[i]);
+        tasks += task_count(&j.plans[i]);
     }
-    fc_scratch_give_back(pl.scratch);
+    if (status == FC_OK) status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task_of_all, &j);
+    fc_scratch_give_back(scratch);
     return status;
 }
 
+fc_status fc_direct_run(const fc_direct *problem) { return fc_direct_run_all(problem, 1); }
+
 static size_t panel_bytes(const fc_direct *d) {
     plan pl;
-    make_plan(&pl, d);
+    make_plan(&pl, d, 1);
     return pl.weight_group_bytes * (size_t)d->groups;
 }
 
-static fc_status pack(const fc_direct *d) {
-    plan pl;
-    make_plan(&pl, d);
-    pl.weights = (char *)(uintptr_t)d->weight.packed;
-    return pack_all_panels(&pl);
+static fc_status pack(const fc_direct *problems, int count) {
+    fc_status status = FC_OK;
+    for (int i = 0; i < count && status == FC_OK; i++) {
+        plan pl;
+        make_plan(&pl, &problems[i], 1);
+        pl.weights = (char *)(uintptr_t)problems[i].weight.packed;
+        status = pack_all_panels(&pl);
+    }
+    return status;
 }
 
 /* Panels of float numbers are the same for all images. */

@@ -31,9 +31,10 @@ typedef struct plan {
     fc_filter_blocks filters;
     fc_walk walk;
     char *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
-    /* scratch memory, in bytes from its start */
-    char *scratch;
-    size_t weight_group_bytes, bias_at, workers_at, worker_bytes, input_at, output_at, panel_at, offsets_at, sorted_at;
+    /* scratch memory: of the problem, then of each worker; in bytes from its start */
+    char *scratch, *workers;
+    size_t weight_group_bytes, bias_at, scratch_bytes;
+    size_t worker_bytes, input_at, output_at, panel_at, offsets_at, sorted_at;
 } plan;
 
 /* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */

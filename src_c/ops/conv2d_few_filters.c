@@ -410,6 +410,12 @@ fc_status fc_few_filters_run(const fc_direct *d) {
     return status;
 }
 
+static fc_status run_all(const fc_direct *problems, int count) {
+    fc_status status = FC_OK;
+    for (int i = 0; i < count && status == FC_OK; i++) status = fc_few_filters_run(&problems[i]);
+    return status;
+}
+
 /* ---------------------------------------------------------------- entry */
 
 static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
@@ -420,7 +426,7 @@ static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(fc_few_filters_run, NULL, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(run_all, NULL, g, grad_y, weight, bias, grad_x, activation);
 }
 
 /* What the gradient of the input does for one phase of the image: a forward pass over grad_y. */

@@ -110,7 +110,7 @@ fc_status fc_conv2d_pack(const fc_conv2d *g, fc_operation operation, fc_dtype dt
     fc_conv2d no_images = *g;
     no_images.n = 0;
     const fc_direct d = fc_forward_view(&no_images, &none, &from, NULL, &none, FC_NONE);
-    const fc_status status = operation == FC_FORWARD ? panels->pack(&d)
+    const fc_status status = operation == FC_FORWARD ? panels->pack(&d, 1)
                                                      : fc_backward_input_by(panels->pack, panels, &no_images, &none,
                                                                             &from, NULL, &none, FC_NONE);
     if (status == FC_OK) memcpy(packed, &h, sizeof h); /* an interrupted one suits no call */

@@ -24,9 +24,15 @@ typedef struct fc_direct {
     fc_activation activation;
 } fc_direct;
 
-typedef fc_status (*fc_direct_fn)(const fc_direct *problem);
-
 fc_status fc_direct_run(const fc_direct *problem);
+
+/* Problems that write different pixels of one array, in one parallel loop: one after the other, small ones would each
+ * be too little for two threads. */
+enum { FC_TOGETHER = 16 }; /* at most */
+
+typedef fc_status (*fc_directs_fn)(const fc_direct *problems, int count);
+
+fc_status fc_direct_run_all(const fc_direct *problems, int count);
 
 /* The images that another algorithm marked, whose results are not finite: here infinities and NaN go where they
  * belong. */
@@ -49,7 +55,7 @@ static inline double fc_split_work(double multiply_adds, int parts) {
  * the instruction set; and on the image only as `form` says. */
 typedef struct fc_panels {
     size_t (*bytes)(const fc_direct *problem); /* a multiple of a cache line */
-    fc_direct_fn pack;                         /* at weight.packed, which it may write */
+    fc_directs_fn pack;                        /* at weight.packed, which it may write */
     int64_t (*form)(const fc_direct *problem); /* 0 to 15, another one where the panels are other ones */
 } fc_panels;
 
@@ -70,9 +76,9 @@ int64_t fc_phase_count(const fc_conv2d *g);
 fc_direct fc_phase_view(const fc_conv2d *g, int64_t index, const fc_array *grad_y, const fc_array *weight,
                         const fc_array *bias, const fc_array *grad_x, fc_activation activation);
 
-/* The gradient of the input, one call of `run` for each phase. panels: what `run` reads at weight.packed, those of the
- * phases follow one another; NULL: it reads arrays. */
-fc_status fc_backward_input_by(fc_direct_fn run, const fc_panels *panels, const fc_conv2d *g, const fc_array *grad_y,
+/* The gradient of the input, by calls of `run` for up to FC_TOGETHER phases. panels: what `run` reads at weight.packed,
+ * those of the phases follow one another; NULL: it reads arrays. */
+fc_status fc_backward_input_by(fc_directs_fn run, const fc_panels *panels, const fc_conv2d *g, const fc_array *grad_y,
                                const fc_array *weight, const fc_array *bias, const fc_array *grad_x,
                                fc_activation activation);
 /* Whether grad_y is so small that its phases are other ones than those of larger images: they are not packed. */
