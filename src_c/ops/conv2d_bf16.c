@@ -22,7 +22,9 @@ static double worth(const fc_problem *problem) {
 /* Measured against the direct algorithm on AVX-512, layers of ResNet-50 and VGG-16, 1 and 8 images. Three parts: x1.1
  * to x1.6 from 64 multiply-adds a number on (256 channels, 128 filters, 1x1), x0.6 to x0.9 below 58; with 7x7 results
  * x0.7 to x0.9 for one image, which splits all weights for few products. Two parts: x1.05 to x2.5 from 28 on (64
- * channels, 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on.
+ * channels, 256 filters), x0.9 at 21. One part: x1 to x5 from 21 on. With 24 to 36 results an image two parts take one
+ * image x1.1 to x1.3 as fast forward, x0.9 to x1.1 in the gradient of the input, and eight images x1.4 to x2.4; with 16
+ * results x0.8 to x1.3 forward. In the gradient of the weights one image of 49 results is still x0.75, eight x1.15.
  *
  * Dense layers are images of one pixel, and stay on vectors. With 400 x 120 to 4096 x 4096 weights two parts were x1.6
  * to x2.0 with 64 rows and more, but x0.4 with one row, for which all weights are split; three parts x1.1 to x1.4 and
@@ -33,7 +35,8 @@ static int is_large(const fc_problem *problem) {
                                ? fc_ceil_div(g->h, g->stride_h) * fc_ceil_div(g->w, g->stride_w)
                                : g->p * g->q;
     if (problem->precision == FC_STRICT) return worth(problem) >= 60 && pixels >= 150;
-    return worth(problem) >= (problem->precision == FC_HIGH ? 25 : 20) && pixels >= 40;
+    const int64_t least = problem->operation == FC_BACKWARD_WEIGHT ? 40 : 20;
+    return worth(problem) >= (problem->precision == FC_HIGH ? 25 : 20) && pixels >= least;
 }
 
 /* The gradient of the weights splits more and has more sums to keep. Three parts win where taps share what was split:
