@@ -63,19 +63,19 @@ static int preferred(const fc_problem *problem) {
     return fc_winograd_algorithm.refusal(problem) != NULL || !fc_winograd_algorithm.preferred(problem);
 }
 
-static fc_status one_by_one(fc_status (*run)(const fc_direct *, int), const fc_direct *problems, int count, int parts) {
+static fc_status pack_all(const fc_direct *problems, int count, int parts) {
     fc_status status = FC_OK;
-    for (int i = 0; i < count && status == FC_OK; i++) status = run(&problems[i], parts);
+    for (int i = 0; i < count && status == FC_OK; i++) status = fc_split_pack(&problems[i], parts);
     return status;
 }
 
 #define FC_BF16_ALGORITHM(parts, precision, when)                                                                      \
     static fc_status run_##parts(const fc_direct *problems, int count) {                                               \
-        return one_by_one(fc_split_run, problems, count, parts);                                                       \
+        return fc_split_run_all(problems, count, parts);                                                               \
     }                                                                                                                  \
     static size_t panel_bytes_##parts(const fc_direct *d) { return fc_split_panel_bytes(d, parts); }                   \
     static fc_status pack_##parts(const fc_direct *problems, int count) {                                              \
-        return one_by_one(fc_split_pack, problems, count, parts);                                                      \
+        return pack_all(problems, count, parts);                                                                       \
     }                                                                                                                  \
     static int64_t form_##parts(const fc_direct *d) { return fc_split_form(d, parts); }                                \
     static const fc_panels panels_##parts = {panel_bytes_##parts, pack_##parts, form_##parts};                         \
@@ -85,7 +85,7 @@ static fc_status one_by_one(fc_status (*run)(const fc_direct *, int), const fc_d
     static fc_status forward_##parts(const fc_conv2d *g, const fc_array *x, const fc_array *weight,                    \
                                      const fc_array *bias, const fc_array *y, fc_activation activation) {              \
         const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);                                        \
-        return fc_split_run(&d, parts);                                                                                \
+        return fc_split_run_all(&d, 1, parts);                                                                         \
     }                                                                                                                  \
     static fc_status backward_input_##parts(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,        \
                                             const fc_array *bias, const fc_array *grad_x,                              \

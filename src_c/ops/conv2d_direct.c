@@ -103,12 +103,6 @@ static void lay_out_scratch(plan *pl) {
                                         (size_t)(pl->blocks.rows + pl->blocks.columns) * sizeof(fc_taps));
 }
 
-static double multiply_adds(const fc_direct *d) {
-    const fc_window *w = &d->window;
-    return (double)(d->n * w->p) * (double)w->q * (double)(w->r * w->s) * (double)d->c * (double)d->k *
-           (double)d->groups;
-}
-
 /* For so many threads, which share the work with those of other problems. */
 static void make_plan(plan *pl, const fc_direct *d, int threads) {
     *pl = (plan){.d = d, .dtype = d->y.dtype, .window = d->window, .x = d->x};
@@ -397,7 +391,7 @@ static void explain(fc_explanation *e, const plan *pl, int threads) {
     const double share = pl->by_taps ? fc_share_inside(&pl->window) : 1;
     fc_tell_kernel(e, pl->never_pack ? "row" : "tile", pl->never_pack ? 1 : pl->kernels->mr,
                    pl->never_pack ? FC_ROW_STRIP * pl->kernels->vl : (int)pl->panel_width, threads,
-                   pl->never_pack ? multiply_adds(d) : pixels * weights * share);
+                   pl->never_pack ? fc_multiply_adds(d) : pixels * weights * share);
     if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filters.blocks * groups * size, why_packed(pl));
     if (!pl->never_pack && d->weight.packed == NULL)
         fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * size, FC_COPY_PANELS);
@@ -415,7 +409,7 @@ static fc_status explain_all(const job *j, int threads) {
 fc_status fc_direct_run_all(const fc_direct *problems, int count) {
     job j;
     double work = 0;
-    for (int i = 0; i < count; i++) work += multiply_adds(&problems[i]);
+    for (int i = 0; i < count; i++) work += fc_multiply_adds(&problems[i]);
     const int threads = fc_threads_for(INT32_MAX, work);
     for (j.count = 0; count > 0; count--, problems++)
         if (problems->n > 0 && problems->window.p > 0 && problems->window.q > 0)

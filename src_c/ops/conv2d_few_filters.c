@@ -181,11 +181,6 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
 }
 
-static double multiply_adds(const part *of) {
-    const fc_direct *d = of->d;
-    return (double)(d->n * of->window.p) * (double)of->window.q * (double)of->terms * (double)(d->k * d->groups);
-}
-
 /* The parts, and the window that is as large as the largest of them in each respect. */
 static void set_parts(plan *pl, const fc_direct *problems, int count) {
     fc_window *all = &pl->window;
@@ -227,7 +222,7 @@ static int make_plan(plan *pl, const fc_direct *problems, int count) {
     if (count > 1 && pl->passes.row_blocks > 1) return 0;
     place_windows(pl);
     double work = 0;
-    for (int i = 0; i < count; i++) work += multiply_adds(&pl->parts[i]);
+    for (int i = 0; i < count; i++) work += fc_multiply_adds(&problems[i]);
     const int threads = fc_threads_for(INT32_MAX, work);
     if (!plan_blocks(pl, threads)) return 0;
     lay_out_block(pl);

@@ -37,16 +37,12 @@ typedef struct plan {
     int pack_late; /* a panel of weights is packed by the task that uses it */
     fc_walk walk;
     fc_row_blocks blocks;
-    /* scratch memory, in bytes from its start */
-    char *scratch;
+    /* scratch memory: of the problem, then of each worker; in bytes from its start */
+    char *scratch, *workers;
     atomic_uchar *doubtful; /* [image] */
-    size_t doubtful_at, bias_at, workers_at, worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at,
-        marks_at;
+    size_t doubtful_at, bias_at, scratch_bytes;
+    size_t worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at;
 } plan;
-
-static char *worker_memory(const plan *pl, int worker) {
-    return pl->scratch + pl->workers_at + (size_t)worker * pl->worker_bytes;
-}
 
 /* ---------------------------------------------------------------- planning */
 
@@ -55,13 +51,6 @@ enum { BLOCK_PIXELS = 336 };
 
 /* Bytes of a block's input, in parts: a third of a 2 MiB L2. */
 enum { INPUT_BYTES = 704 << 10 };
-
-static double multiply_adds(const plan *pl) {
-    const fc_direct *d = pl->of.d;
-    const fc_window *w = &pl->of.window;
-    return (double)pl->total_rows * (double)w->q * (double)(w->r * w->s) * (double)d->c * (double)d->k *
-           (double)d->groups;
-}
 
 /* Packed pixels of a block, times the taps where they are gathered. */
 static int64_t packed_pixels(const plan *pl) {
@@ -84,7 +73,7 @@ static int64_t most_tiles(const plan *pl) {
     return pl->blocks.rows * fc_ceil_div(pl->blocks.columns, FC_SPLIT_ROWS);
 }
 
-static void lay_out_scratch(plan *pl, int threads) {
+static void lay_out_scratch(plan *pl) {
     const fc_direct *d = pl->of.d;
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns), part = sizeof(fc_bf16) * (size_t)pl->of.parts;
     const fc_passes *passes = &pl->of.passes;
@@ -96,7 +85,7 @@ static void lay_out_scratch(plan *pl, int threads) {
     fc_set_aside(&at, weights * sizeof(fc_bf16));
     pl->doubtful_at = fc_set_aside(&at, (size_t)d->n);
     pl->bias_at = fc_set_aside(&at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
-    pl->workers_at = at;
+    pl->scratch_bytes = at;
     at = 0;
     fc_set_aside(&at, (size_t)(packed_pixels(pl) * pl->of.passes.channels) * part);
     pl->output_at = fc_set_aside(&at, output * sizeof(float));
@@ -107,11 +96,6 @@ static void lay_out_scratch(plan *pl, int threads) {
     pl->ahead_at = fc_set_aside(&at, (size_t)(most_tiles(pl) / 2 + 1) * sizeof(fc_ahead));
     pl->marks_at = fc_set_aside(&at, pixels);
     pl->worker_bytes = at;
-    pl->scratch = fc_scratch_take(pl->workers_at + (size_t)threads * pl->worker_bytes);
-    if (pl->scratch == NULL) return;
-    pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)pl->scratch;
-    pl->doubtful = (atomic_uchar *)(void *)(pl->scratch + pl->doubtful_at);
-    memset(pl->scratch + pl->doubtful_at, 0, (size_t)d->n);
 }
 
 static int streams(const plan *pl, int threads) {
@@ -123,14 +107,14 @@ static int streams(const plan *pl, int threads) {
            !fc_is_left(d->activation) && fc_streams_pixels(&d->y, results * (double)sizeof(float), threads);
 }
 
-static int make_plan(plan *pl, const fc_direct *d, int parts) {
+/* For so many threads, which share the work with those of other problems. */
+static void make_plan(plan *pl, const fc_direct *d, int parts, int threads) {
     *pl = (plan){.of = fc_split_product_of(d, parts)};
     pl->total_rows = d->n * pl->of.window.p;
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
     split_pixels(pl);
     const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->pack_late = few_blocks && d->weight.packed == NULL;
-    const int threads = fc_threads_for(INT32_MAX, fc_split_work(multiply_adds(pl), parts));
     pl->streams = streams(pl, threads);
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
     const int64_t output = pl->blocks.rows * pl->blocks.columns * FC_SPLIT_COLUMNS;
@@ -138,7 +122,7 @@ static int make_plan(plan *pl, const fc_direct *d, int parts) {
     pl->filters = fc_split_filters(pl->of.panels, most, pixel_blocks * d->groups, threads);
     pl->walk = (fc_walk){&pl->of.window, &pl->of.x, &pl->blocks, &pl->of.passes,
                          pl->total_rows, d->c, pl->filters.blocks};
-    return threads;
+    lay_out_scratch(pl);
 }
 
 static void pack_bias(const plan *pl) {
@@ -164,7 +148,7 @@ typedef struct task {
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    char *memory = worker_memory(pl, worker);
+    char *memory = pl->workers + (size_t)worker * pl->worker_bytes;
     task t = {.pl = pl, .pixel_block = index / pl->filters.blocks % pixel_blocks, .input = (void *)memory,
               .output = (void *)(memory + pl->output_at), .panel = (void *)(memory + pl->panel_at),
               .tile = (void *)(memory + pl->tiles_at), .ahead = (void *)(memory + pl->ahead_at),
@@ -314,25 +298,57 @@ static void finish_results(task *t) {
     }
 }
 
-static void run_task(void *context, int64_t index, int worker) {
-    const plan *pl = context;
+static void run_task(const plan *pl, int64_t index, int worker) {
     task t = task_at(pl, index, worker);
     place_results(&t);
     for (int64_t i = 0; i < fc_split_pass_count(&pl->of); i++) multiply_pass(&t, i);
     finish_results(&t);
 }
 
-/* ---------------------------------------------------------------- entry */
-
 static int64_t task_count(const plan *pl) {
     return pl->of.d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
 }
 
-/* There is no memory, or there is to be none: see explain.h. */
-static fc_status explain(const plan *pl, int threads) {
+/* ---------------------------------------------------------------- several problems at once */
+
+/* What the threads do in one loop: the tasks of all problems, one problem after the other. */
+typedef struct job {
+    plan plans[FC_TOGETHER];
+    int count;
+} job;
+
+static void run_task_of_all(void *context, int64_t index, int worker) {
+    const job *j = context;
+    const plan *pl = j->plans;
+    for (int64_t tasks; index >= (tasks = task_count(pl)); pl++) index -= tasks;
+    run_task(pl, index, worker);
+}
+
+/* One piece of memory, in which the workers' follows the problems'. */
+static char *take_scratch(job *j, int threads) {
+    size_t all = 0, worker = 0;
+    for (int i = 0; i < j->count; i++) {
+        all += j->plans[i].scratch_bytes;
+        worker = FC_MAX(worker, j->plans[i].worker_bytes);
+    }
+    char *scratch = fc_scratch_take(all + (size_t)threads * worker), *at = scratch;
+    for (int i = 0; i < j->count && scratch != NULL; i++) {
+        plan *pl = &j->plans[i];
+        const fc_direct *d = pl->of.d;
+        pl->scratch = at;
+        pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)at;
+        pl->doubtful = (atomic_uchar *)(void *)(at + pl->doubtful_at);
+        memset(at + pl->doubtful_at, 0, (size_t)d->n);
+        pl->workers = scratch + all, pl->worker_bytes = worker;
+        at += pl->scratch_bytes;
+    }
+    return scratch;
+}
+
+/* ---------------------------------------------------------------- entry */
+
+static void explain(fc_explanation *e, const plan *pl, int threads) {
     const fc_direct *d = pl->of.d;
-    fc_explanation *e = fc_explaining();
-    if (e == NULL) return FC_NO_MEMORY;
     const double element = (double)pl->of.parts * sizeof(fc_bf16), groups = (double)d->groups;
     const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
     const double weights = (double)fc_split_all_panels(&pl->of) / pl->of.parts;
@@ -347,24 +363,47 @@ static fc_status explain(const plan *pl, int threads) {
     if (d->weight.packed == NULL)
         fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * element, FC_COPY_SPLIT);
     if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * sizeof(float), FC_COPY_CHANNELS);
+}
+
+/* There is no memory, or there is to be none: see explain.h. */
+static fc_status explain_all(const job *j, int threads) {
+    fc_explanation *e = fc_explaining();
+    if (e == NULL) return FC_NO_MEMORY;
+    for (int i = 0; i < j->count; i++) explain(e, &j->plans[i], threads);
     return FC_OK;
 }
 
-fc_status fc_split_run(const fc_direct *d, int parts) {
-    plan pl;
-    if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
-    const int threads = make_plan(&pl, d, parts);
-    lay_out_scratch(&pl, threads);
-    if (pl.scratch == NULL) return explain(&pl, threads);
-    pack_bias(&pl);
-    fc_status status = pl.pack_late || d->weight.packed != NULL ? FC_OK : fc_split_pack_all(&pl.of, (void *)pl.scratch);
-    if (status == FC_OK) {
-        const int64_t tasks = task_count(&pl);
-        status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task, &pl);
-    }
-    fc_direct whole = *d;
+static fc_status pack_weights(const plan *pl) {
+    if (pl->pack_late || pl->of.d->weight.packed != NULL) return FC_OK;
+    return fc_split_pack_all(&pl->of, (void *)pl->scratch);
+}
+
+static fc_status run_doubtful(const plan *pl) {
+    fc_direct whole = *pl->of.d;
     whole.weight.packed = NULL; /* panels of parts */
-    if (status == FC_OK) status = fc_direct_run_doubtful(&whole, pl.doubtful);
-    fc_scratch_give_back(pl.scratch);
+    return fc_direct_run_doubtful(&whole, pl->doubtful);
+}
+
+fc_status fc_split_run_all(const fc_direct *problems, int count, int parts) {
+    job j;
+    double work = 0;
+    for (int i = 0; i < count; i++) work += fc_split_work(fc_multiply_adds(&problems[i]), parts);
+    const int threads = fc_threads_for(INT32_MAX, work);
+    for (j.count = 0; count > 0; count--, problems++)
+        if (problems->n > 0 && problems->window.p > 0 && problems->window.q > 0)
+            make_plan(&j.plans[j.count++], problems, parts, threads);
+    if (j.count == 0) return FC_OK;
+    char *scratch = take_scratch(&j, threads);
+    if (scratch == NULL) return explain_all(&j, threads);
+    fc_status status = FC_OK;
+    int64_t tasks = 0;
+    for (int i = 0; i < j.count; i++) {
+        pack_bias(&j.plans[i]);
+        if (status == FC_OK) status = pack_weights(&j.plans[i]);
+        tasks += task_count(&j.plans[i]);
+    }
+    if (status == FC_OK) status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task_of_all, &j);
+    for (int i = 0; i < j.count && status == FC_OK; i++) status = run_doubtful(&j.plans[i]);
+    fc_scratch_give_back(scratch);
     return status;
 }

@@ -24,6 +24,12 @@ typedef struct fc_direct {
     fc_activation activation;
 } fc_direct;
 
+static inline double fc_multiply_adds(const fc_direct *d) {
+    const fc_window *w = &d->window;
+    return (double)(d->n * w->p) * (double)w->q * (double)(w->r * w->s) * (double)d->c * (double)d->k *
+           (double)d->groups;
+}
+
 fc_status fc_direct_run(const fc_direct *problem);
 
 /* Problems that write different pixels of one array, in one parallel loop: one after the other, small ones would each
@@ -38,8 +44,8 @@ fc_status fc_direct_run_all(const fc_direct *problems, int count);
  * belong. */
 fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *doubtful);
 
-/* Products by parts (kernels/split/split.h): what fc_direct_run does, on the matrix unit. */
-fc_status fc_split_run(const fc_direct *problem, int parts);
+/* Products by parts (kernels/split/split.h): what fc_direct_run_all does, on the matrix unit. */
+fc_status fc_split_run_all(const fc_direct *problems, int count, int parts);
 fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                    const fc_array *grad_weight, int parts);
 size_t fc_split_panel_bytes(const fc_direct *problem, int parts); /* these three: see fc_panels */

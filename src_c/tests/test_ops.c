@@ -97,7 +97,7 @@ static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan
     if (with_nan) ((float *)x.data)[x_size / 2] = with_nan == 1 ? INFINITY : 3e38f;
     const fc_direct d = fc_forward_view(g, &x, &w, &bias, &y, FC_RELU);
     const fc_options judge = {.activation = FC_RELU, .algorithm = FC_DIRECT, .precision = FC_STRICT};
-    CHECK(fc_split_run(&d, parts) == FC_OK, "status by parts");
+    CHECK(fc_split_run_all(&d, 1, parts) == FC_OK, "status by parts");
     fc_conv2d_forward(g, &x, &w, &bias, &y_judge, &judge);
     CHECK(close_numbers(y.data, y_judge.data, FC_FLOAT32, y_size, with_nan == 2 ? 1e33 : 0), "by parts");
     fill(y.data, FC_FLOAT32, y_size);
@@ -127,7 +127,7 @@ static void test_split_scratch(const fc_conv2d *g, layout order, int parts) {
         y[i] = plain_image(new_array(FC_FLOAT32, y_size), order, g->p, g->q, g->k);
         const fc_direct d = fc_forward_view(g, &x, &w[i], NULL, &y[i], FC_NONE);
         fc_clear_cache();
-        CHECK(fc_split_run(&d, parts) == FC_OK, "status by parts");
+        CHECK(fc_split_run_all(&d, 1, parts) == FC_OK, "status by parts");
         fc_clear_cache();
     }
     CHECK(memcmp(y[0].data, y[1].data, y_size * sizeof(float)) == 0, "the same whatever scratch memory held");
