@@ -79,7 +79,7 @@ static void lay_out_scratch(plan *pl) {
     const size_t pixels = (size_t)(pl->blocks.rows * pl->blocks.columns);
     const int packed_before = d->weight.packed != NULL;
     pl->bias_at = pl->pack_late || packed_before ? 0 : pl->weight_group_bytes * (size_t)d->groups;
-    pl->scratch_bytes = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * pl->size);
+    pl->share.scratch_bytes = pl->bias_at + FC_ALIGN_UP(d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * pl->size);
     const size_t input = pl->in_place ? 0
                                       : (size_t)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns,
                                                                pl->passes.channels) * pl->size;
@@ -93,13 +93,13 @@ static void lay_out_scratch(plan *pl) {
     pl->offsets_at = pl->panel_at + FC_ALIGN_UP(panel);
     /* per pixel: a row of A, a row of C; per output row: its start; per term: its offsets in A and B, lines of B */
     const size_t lines = pl->by_strips ? (size_t)strip_lines(pl) : 0;
-    pl->worker_bytes =
+    pl->share.worker_bytes =
         pl->offsets_at +
         FC_ALIGN_UP((2 * pixels + (size_t)pl->blocks.rows + (2 + lines) * pass_terms) * sizeof(ptrdiff_t));
-    pl->sorted_at = pl->worker_bytes;
+    pl->sorted_at = pl->share.worker_bytes;
     /* per pixel: its place among the sorted, its rows of A and C there, at most one class; taps of rows and columns */
     if (pl->by_taps)
-        pl->worker_bytes += FC_ALIGN_UP(pixels * (3 * sizeof(ptrdiff_t) + sizeof(fc_pixel_class)) +
+        pl->share.worker_bytes += FC_ALIGN_UP(pixels * (3 * sizeof(ptrdiff_t) + sizeof(fc_pixel_class)) +
                                         (size_t)(pl->blocks.rows + pl->blocks.columns) * sizeof(fc_taps));
 }
 
@@ -130,6 +130,7 @@ static void make_plan(plan *pl, const fc_direct *d, int threads) {
     pl->filters = fc_split_filters(pl->panels, most, pixel_blocks * d->groups, threads);
     pl->walk = (fc_walk){&pl->window, &pl->x, &pl->blocks, &pl->passes, pl->total_rows, d->c, pl->filters.blocks};
     lay_out_scratch(pl);
+    pl->share.tasks = d->groups * pixel_blocks * pl->filters.blocks;
 }
 
 /* ---------------------------------------------------------------- packing the weights */
@@ -180,14 +181,14 @@ static void pack_bias(const plan *pl) {
     const fc_direct *d = pl->d;
     if (d->bias == NULL) return;
     const fc_reader reader = {.array = *d->bias, .to = pl->dtype, .kernels = pl->kernels};
-    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], pl->scratch + pl->bias_at, 0, 1);
+    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], bias_at(pl, 0, 0), 0, 1);
 }
 
 /* ---------------------------------------------------------------- one task */
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    char *memory = pl->workers + (size_t)worker * pl->worker_bytes;
+    char *memory = pl->share.workers + (size_t)worker * pl->share.worker_bytes;
     task t = {.pl = pl, .pixel_block = index / pl->filters.blocks % pixel_blocks};
     t.input = memory + pl->input_at;
     t.output = memory + pl->output_at;
@@ -307,9 +308,7 @@ static void multiply_rows(task *t, int64_t pass_index, const fc_tile *tile, cons
     const int64_t size = (int64_t)pl->size, k = t->first_panel * pl->panel_width;
     const int64_t columns = FC_MIN(t->panels * pl->panel_width, d->k - k);
     const char *b = weights_at(t, &ps, t->first_panel);
-    const char *bias = NULL;
-    if (pass_index + 1 == pass_count(pl) && d->bias != NULL)
-        bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
+    const char *bias = pass_index + 1 == pass_count(pl) && d->bias != NULL ? bias_at(pl, t->group, k) : NULL;
     char *y = pl->direct_y ? (char *)d->y.data + (t->group * d->y_group + k * d->y.stride[3]) * size : t->output;
     const int64_t strip = FC_ROW_STRIP * pl->kernels->vl; /* the second row finds its weights in L1 or L2 */
     for (int64_t j = 0; j < columns; j += strip)
@@ -335,41 +334,16 @@ static void run_task(const plan *pl, int64_t index, int worker) {
     finish_results(&t);
 }
 
-static int64_t task_count(const plan *pl) {
-    return pl->d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
-}
-
-/* ---------------------------------------------------------------- several problems at once */
-
-/* What the threads do in one loop: the tasks of all problems, one problem after the other. */
+/* What the threads do in one loop. */
 typedef struct job {
     plan plans[FC_TOGETHER];
-    int count;
+    fc_shares shares;
 } job;
 
 static void run_task_of_all(void *context, int64_t index, int worker) {
     const job *j = context;
-    const plan *pl = j->plans;
-    for (int64_t tasks; index >= (tasks = task_count(pl)); pl++) index -= tasks;
-    run_task(pl, index, worker);
-}
-
-/* One piece of memory, in which the workers' follows the problems'. */
-static char *take_scratch(job *j, int threads) {
-    size_t all = 0, worker = 0;
-    for (int i = 0; i < j->count; i++) {
-        all += j->plans[i].scratch_bytes;
-        worker = FC_MAX(worker, j->plans[i].worker_bytes);
-    }
-    char *scratch = fc_scratch_take(all + (size_t)threads * worker), *at = scratch;
-    for (int i = 0; i < j->count && scratch != NULL; i++) {
-        plan *pl = &j->plans[i];
-        pl->scratch = at;
-        pl->weights = pl->d->weight.packed != NULL ? (char *)(uintptr_t)pl->d->weight.packed : at;
-        pl->workers = scratch + all, pl->worker_bytes = worker;
-        at += pl->scratch_bytes;
-    }
-    return scratch;
+    const int i = fc_share_of_task(&j->shares, &index);
+    run_task(&j->plans[i], index, worker);
 }
 
 /* ---------------------------------------------------------------- entries */
@@ -382,7 +356,7 @@ static unsigned why_packed(const plan *pl) {
 
 static void explain(fc_explanation *e, const plan *pl, int threads) {
     const fc_direct *d = pl->d;
-    threads = (int)FC_MIN(task_count(pl), threads);
+    threads = (int)FC_MIN(pl->share.tasks, threads);
     const double size = (double)pl->size, groups = (double)d->groups;
     const double pixels = (double)pl->total_rows * (double)pl->window.q;
     const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
@@ -402,28 +376,33 @@ static void explain(fc_explanation *e, const plan *pl, int threads) {
 static fc_status explain_all(const job *j, int threads) {
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
-    for (int i = 0; i < j->count; i++) explain(e, &j->plans[i], threads);
+    for (int i = 0; i < j->shares.count; i++) explain(e, &j->plans[i], threads);
     return FC_OK;
 }
 
 fc_status fc_direct_run_all(const fc_direct *problems, int count) {
     job j;
+    j.shares = (fc_shares){.count = 0};
     double work = 0;
     for (int i = 0; i < count; i++) work += fc_multiply_adds(&problems[i]);
     const int threads = fc_threads_for(INT32_MAX, work);
-    for (j.count = 0; count > 0; count--, problems++)
-        if (problems->n > 0 && problems->window.p > 0 && problems->window.q > 0)
-            make_plan(&j.plans[j.count++], problems, threads);
-    if (j.count == 0) return FC_OK;
-    char *scratch = take_scratch(&j, threads);
+    for (; count > 0; count--, problems++) {
+        if (problems->n == 0 || problems->window.p == 0 || problems->window.q == 0) continue;
+        plan *pl = &j.plans[j.shares.count];
+        make_plan(pl, problems, threads);
+        fc_add_share(&j.shares, &pl->share);
+    }
+    if (j.shares.count == 0) return FC_OK;
+    char *scratch = fc_share_out(&j.shares, threads);
     if (scratch == NULL) return explain_all(&j, threads);
     fc_status status = FC_OK;
-    int64_t tasks = 0;
-    for (int i = 0; i < j.count; i++) {
-        pack_bias(&j.plans[i]);
-        if (status == FC_OK && packs_first(&j.plans[i])) status = pack_all_panels(&j.plans[i]);
-        tasks += task_count(&j.plans[i]);
+    for (int i = 0; i < j.shares.count; i++) {
+        plan *pl = &j.plans[i];
+        pl->weights = pl->d->weight.packed != NULL ? (char *)(uintptr_t)pl->d->weight.packed : pl->share.scratch;
+        pack_bias(pl);
+        if (status == FC_OK && packs_first(pl)) status = pack_all_panels(pl);
     }
+    const int64_t tasks = j.shares.tasks;
     if (status == FC_OK) status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task_of_all, &j);
     fc_scratch_give_back(scratch);
     return status;

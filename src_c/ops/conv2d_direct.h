@@ -4,11 +4,9 @@
 #ifndef FC_CONV2D_DIRECT_H
 #define FC_CONV2D_DIRECT_H
 
-#include "../base/compiler.h"
-#include "../base/scratch.h"
 #include "ahead.h"
 #include "blocking.h"
-#include "direct.h"
+#include "together.h"
 
 typedef struct plan {
     const fc_direct *d;
@@ -31,10 +29,9 @@ typedef struct plan {
     fc_filter_blocks filters;
     fc_walk walk;
     char *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
-    /* scratch memory: of the problem, then of each worker; in bytes from its start */
-    char *scratch, *workers;
-    size_t weight_group_bytes, bias_at, scratch_bytes;
-    size_t worker_bytes, input_at, output_at, panel_at, offsets_at, sorted_at;
+    fc_share share;
+    size_t weight_group_bytes, bias_at;                          /* in its scratch memory */
+    size_t input_at, output_at, panel_at, offsets_at, sorted_at; /* in that of a worker */
 } plan;
 
 /* One pass: rows [r, r+rows) of the kernel, channels [c, c+channels). */
@@ -70,6 +67,11 @@ static inline int panel_width_at(const plan *pl, int64_t panel) {
 static inline char *panel_address(const plan *pl, int64_t group, const pass *ps, int64_t panel) {
     const int64_t element = pl->padded_k * ps->terms_before + panel * pl->panel_width * ps->terms;
     return pl->weights + (size_t)group * pl->weight_group_bytes + (size_t)element * pl->size;
+}
+
+/* The biases of a group, from filter k on. */
+static inline char *bias_at(const plan *pl, int64_t group, int64_t k) {
+    return pl->share.scratch + pl->bias_at + (size_t)(group * pl->d->k + k) * pl->size;
 }
 
 typedef struct task {

@@ -158,7 +158,7 @@ void fc_direct_multiply_pass(task *t, int64_t pass_index, const fc_tile *tile, c
         w.b = pl->pack_late ? t->panel : panel_address(pl, t->group, ps, panel);
         if (tile_packs && w.columns == 2 * pl->kernels->vl) w.unpacked = weights_at(t, ps, panel);
         else if (pl->pack_late) fc_direct_pack_panel(pl, t->group, ps, panel, t->panel);
-        if (last && d->bias != NULL) w.bias = pl->scratch + pl->bias_at + (size_t)(t->group * d->k + k) * pl->size;
+        if (last && d->bias != NULL) w.bias = bias_at(pl, t->group, k);
         w.c = pl->direct_y ? y + k * (int64_t)pl->size
                            : t->output + (size_t)((panel - t->first_panel) * pl->panel_width) * pl->size;
         if (w.brings_strips && (panel - t->first_panel) % strip_panels(pl) == 0)

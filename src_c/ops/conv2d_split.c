@@ -15,17 +15,15 @@
  * belong, and which does not overflow where parts did. */
 #include <string.h>
 
-#include "../base/compiler.h"
 #include "../base/convert.h"
-#include "../base/scratch.h"
 #include "../base/threads.h"
 #include "activation.h"
 #include "ahead.h"
 #include "blocking.h"
-#include "direct.h"
 #include "explain.h"
 #include "split_panels.h"
 #include "stream.h"
+#include "together.h"
 
 typedef struct plan {
     fc_split_product of;
@@ -37,11 +35,10 @@ typedef struct plan {
     int pack_late; /* a panel of weights is packed by the task that uses it */
     fc_walk walk;
     fc_row_blocks blocks;
-    /* scratch memory: of the problem, then of each worker; in bytes from its start */
-    char *scratch, *workers;
     atomic_uchar *doubtful; /* [image] */
-    size_t doubtful_at, bias_at, scratch_bytes;
-    size_t worker_bytes, output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at;
+    fc_share share;
+    size_t doubtful_at, bias_at;                                            /* in its scratch memory */
+    size_t output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at; /* in that of a worker */
 } plan;
 
 /* ---------------------------------------------------------------- planning */
@@ -85,7 +82,7 @@ static void lay_out_scratch(plan *pl) {
     fc_set_aside(&at, weights * sizeof(fc_bf16));
     pl->doubtful_at = fc_set_aside(&at, (size_t)d->n);
     pl->bias_at = fc_set_aside(&at, d->bias == NULL ? 0 : (size_t)(d->groups * d->k) * sizeof(float));
-    pl->scratch_bytes = at;
+    pl->share.scratch_bytes = at;
     at = 0;
     fc_set_aside(&at, (size_t)(packed_pixels(pl) * pl->of.passes.channels) * part);
     pl->output_at = fc_set_aside(&at, output * sizeof(float));
@@ -95,7 +92,7 @@ static void lay_out_scratch(plan *pl) {
     pl->tiles_at = fc_set_aside(&at, (size_t)most_tiles(pl) * sizeof(fc_row_tile));
     pl->ahead_at = fc_set_aside(&at, (size_t)(most_tiles(pl) / 2 + 1) * sizeof(fc_ahead));
     pl->marks_at = fc_set_aside(&at, pixels);
-    pl->worker_bytes = at;
+    pl->share.worker_bytes = at;
 }
 
 static int streams(const plan *pl, int threads) {
@@ -123,13 +120,15 @@ static void make_plan(plan *pl, const fc_direct *d, int parts, int threads) {
     pl->walk = (fc_walk){&pl->of.window, &pl->of.x, &pl->blocks, &pl->of.passes,
                          pl->total_rows, d->c, pl->filters.blocks};
     lay_out_scratch(pl);
+    pl->share.tasks = d->groups * pixel_blocks * pl->filters.blocks;
 }
 
 static void pack_bias(const plan *pl) {
     const fc_direct *d = pl->of.d;
     if (d->bias == NULL) return;
     const fc_reader reader = {.array = *d->bias, .to = FC_FLOAT32, .kernels = pl->of.kernels};
-    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], pl->scratch + pl->bias_at, 0, 1);
+    char *to = pl->share.scratch + pl->bias_at;
+    fc_copy_as(&reader, 1, d->groups * d->k, d->bias->data, 0, d->bias->stride[3], to, 0, 1);
 }
 
 /* ---------------------------------------------------------------- one task */
@@ -148,7 +147,7 @@ typedef struct task {
 
 static task task_at(const plan *pl, int64_t index, int worker) {
     const int64_t pixel_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks;
-    char *memory = pl->workers + (size_t)worker * pl->worker_bytes;
+    char *memory = pl->share.workers + (size_t)worker * pl->share.worker_bytes;
     task t = {.pl = pl, .pixel_block = index / pl->filters.blocks % pixel_blocks, .input = (void *)memory,
               .output = (void *)(memory + pl->output_at), .panel = (void *)(memory + pl->panel_at),
               .tile = (void *)(memory + pl->tiles_at), .ahead = (void *)(memory + pl->ahead_at),
@@ -268,7 +267,7 @@ static void multiply_pass(task *t, int64_t pass_index) {
     for (int64_t panel = t->first_panel; panel < t->first_panel + t->panels; panel++) {
         const fc_bf16 *b = panel_of(t, ps, panel);
         const int64_t k = panel * FC_SPLIT_COLUMNS;
-        const float *bias = (const float *)(const void *)(pl->scratch + pl->bias_at) + t->group * d->k + k;
+        const float *bias = (const float *)(const void *)(pl->share.scratch + pl->bias_at) + t->group * d->k + k;
         float *c = pl->direct_y ? y + k : t->output + k - t->first_panel * FC_SPLIT_COLUMNS;
         look_ahead(t, &scan, &block);
         pl->of.split->multiply(&block, t->input, b, last && d->bias != NULL ? bias : NULL,
@@ -305,44 +304,16 @@ static void run_task(const plan *pl, int64_t index, int worker) {
     finish_results(&t);
 }
 
-static int64_t task_count(const plan *pl) {
-    return pl->of.d->groups * pl->blocks.row_blocks * pl->blocks.column_blocks * pl->filters.blocks;
-}
-
-/* ---------------------------------------------------------------- several problems at once */
-
-/* What the threads do in one loop: the tasks of all problems, one problem after the other. */
+/* What the threads do in one loop. */
 typedef struct job {
     plan plans[FC_TOGETHER];
-    int count;
+    fc_shares shares;
 } job;
 
 static void run_task_of_all(void *context, int64_t index, int worker) {
     const job *j = context;
-    const plan *pl = j->plans;
-    for (int64_t tasks; index >= (tasks = task_count(pl)); pl++) index -= tasks;
-    run_task(pl, index, worker);
-}
-
-/* One piece of memory, in which the workers' follows the problems'. */
-static char *take_scratch(job *j, int threads) {
-    size_t all = 0, worker = 0;
-    for (int i = 0; i < j->count; i++) {
-        all += j->plans[i].scratch_bytes;
-        worker = FC_MAX(worker, j->plans[i].worker_bytes);
-    }
-    char *scratch = fc_scratch_take(all + (size_t)threads * worker), *at = scratch;
-    for (int i = 0; i < j->count && scratch != NULL; i++) {
-        plan *pl = &j->plans[i];
-        const fc_direct *d = pl->of.d;
-        pl->scratch = at;
-        pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)at;
-        pl->doubtful = (atomic_uchar *)(void *)(at + pl->doubtful_at);
-        memset(at + pl->doubtful_at, 0, (size_t)d->n);
-        pl->workers = scratch + all, pl->worker_bytes = worker;
-        at += pl->scratch_bytes;
-    }
-    return scratch;
+    const int i = fc_share_of_task(&j->shares, &index);
+    run_task(&j->plans[i], index, worker);
 }
 
 /* ---------------------------------------------------------------- entry */
@@ -357,7 +328,7 @@ static void explain(fc_explanation *e, const plan *pl, int threads) {
     const double input = (pl->of.gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
                          (double)(pl->of.chunks * FC_SPLIT_TERMS) * (double)pl->filters.blocks * groups;
     const double products = fc_split_products(pl->of.parts);
-    fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(task_count(pl), threads),
+    fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(pl->share.tasks, threads),
                    products * pixels * weights);
     fc_tell_copy(&e->x, input * element, FC_COPY_SPLIT);
     if (d->weight.packed == NULL)
@@ -369,13 +340,22 @@ static void explain(fc_explanation *e, const plan *pl, int threads) {
 static fc_status explain_all(const job *j, int threads) {
     fc_explanation *e = fc_explaining();
     if (e == NULL) return FC_NO_MEMORY;
-    for (int i = 0; i < j->count; i++) explain(e, &j->plans[i], threads);
+    for (int i = 0; i < j->shares.count; i++) explain(e, &j->plans[i], threads);
     return FC_OK;
+}
+
+/* With its memory: what all tasks read or mark, but for the weights. */
+static void begin(plan *pl) {
+    const fc_direct *d = pl->of.d;
+    pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)pl->share.scratch;
+    pl->doubtful = (atomic_uchar *)(void *)(pl->share.scratch + pl->doubtful_at);
+    memset(pl->share.scratch + pl->doubtful_at, 0, (size_t)d->n);
+    pack_bias(pl);
 }
 
 static fc_status pack_weights(const plan *pl) {
     if (pl->pack_late || pl->of.d->weight.packed != NULL) return FC_OK;
-    return fc_split_pack_all(&pl->of, (void *)pl->scratch);
+    return fc_split_pack_all(&pl->of, (void *)pl->share.scratch);
 }
 
 static fc_status run_doubtful(const plan *pl) {
@@ -386,24 +366,27 @@ static fc_status run_doubtful(const plan *pl) {
 
 fc_status fc_split_run_all(const fc_direct *problems, int count, int parts) {
     job j;
+    j.shares = (fc_shares){.count = 0};
     double work = 0;
     for (int i = 0; i < count; i++) work += fc_split_work(fc_multiply_adds(&problems[i]), parts);
     const int threads = fc_threads_for(INT32_MAX, work);
-    for (j.count = 0; count > 0; count--, problems++)
-        if (problems->n > 0 && problems->window.p > 0 && problems->window.q > 0)
-            make_plan(&j.plans[j.count++], problems, parts, threads);
-    if (j.count == 0) return FC_OK;
-    char *scratch = take_scratch(&j, threads);
+    for (; count > 0; count--, problems++) {
+        if (problems->n == 0 || problems->window.p == 0 || problems->window.q == 0) continue;
+        plan *pl = &j.plans[j.shares.count];
+        make_plan(pl, problems, parts, threads);
+        fc_add_share(&j.shares, &pl->share);
+    }
+    if (j.shares.count == 0) return FC_OK;
+    char *scratch = fc_share_out(&j.shares, threads);
     if (scratch == NULL) return explain_all(&j, threads);
     fc_status status = FC_OK;
-    int64_t tasks = 0;
-    for (int i = 0; i < j.count; i++) {
-        pack_bias(&j.plans[i]);
+    for (int i = 0; i < j.shares.count; i++) {
+        begin(&j.plans[i]);
         if (status == FC_OK) status = pack_weights(&j.plans[i]);
-        tasks += task_count(&j.plans[i]);
     }
+    const int64_t tasks = j.shares.tasks;
     if (status == FC_OK) status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task_of_all, &j);
-    for (int i = 0; i < j.count && status == FC_OK; i++) status = run_doubtful(&j.plans[i]);
+    for (int i = 0; i < j.shares.count && status == FC_OK; i++) status = run_doubtful(&j.plans[i]);
     fc_scratch_give_back(scratch);
     return status;
 }
