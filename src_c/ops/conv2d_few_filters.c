@@ -17,7 +17,7 @@
  *     passes    channels, or rows of a large kernel: see fc_split_reduction       always in the same order
  *               pack the planes
  *       parts     convolutions of the same image: the phases of a strided gradient of the input
- *         vectors   two vectors of pixels
+ *         vectors   two vectors of pixels, four for a lone filter
  *           tiles     up to MR filters, spread evenly
  *     results, [filter][pixel] in scratch memory, are copied to y */
 #include <string.h>
@@ -120,34 +120,41 @@ static int fits(const plan *pl, int64_t rows, int64_t columns) {
     return input <= INPUT_ELEMENTS && output <= OUTPUT_ELEMENTS;
 }
 
-/* Two vectors of an odd number a line may be of two lines, and make the products with border zeros of both: such pairs
- * are never cut, whatever the number of threads. */
-static int64_t whole_pairs(const plan *pl, int64_t rows) {
-    return pl->line_vectors % 2 == 0 ? rows : (rows + 1) / 2 * 2;
+/* Vectors that are summed up side by side. */
+static int64_t vectors_together(const plan *pl) { return pl->d->k == 1 ? FC_LANES_ALONE : 2; }
+
+/* Vectors together may be of several lines, and make the products with border zeros of all: such groups are never cut,
+ * whatever the number of threads. */
+static int64_t whole_groups(const plan *pl, int64_t rows) {
+    int64_t lines = 1;
+    while (pl->line_vectors * lines % vectors_together(pl) != 0) lines++;
+    return fc_ceil_div(rows, lines) * lines;
 }
 
 /* Lines of a block, at most: as many as fit. */
 static int64_t rows_that_fit(const plan *pl) {
     int64_t rows = pl->window.p;
-    while (rows > 1 && !fits(pl, whole_pairs(pl, rows), pl->columns)) rows = (rows + 1) / 2;
-    return rows == 1 ? 1 : whole_pairs(pl, rows);
+    while (rows > 1 && !fits(pl, whole_groups(pl, rows), pl->columns)) rows = (rows + 1) / 2;
+    return rows == 1 ? 1 : whole_groups(pl, rows);
 }
 
 /* Whole lines if possible, as many as fit; fewer where there would be too few tasks. Returns 0 if nothing fits. */
 static int plan_blocks(plan *pl, int threads) {
     const fc_window *w = &pl->window;
-    const int64_t least = 2 * pl->kernels->vl;
+    const int64_t least = vectors_together(pl) * pl->kernels->vl, images = pl->d->groups * pl->d->n;
+    const int64_t wanted = threads == 1 ? 1 : fc_ceil_div(threads * FC_TASKS_PER_THREAD, images);
     pl->columns = w->q;
     while (!fits(pl, 1, pl->columns)) {
         if (pl->columns <= least) return 0;
         pl->columns = FC_MAX(least, fc_ceil_div(pl->columns, 2 * least) * least);
     }
+    if (w->p == 1) /* a sequence; on images blocks of columns would change which vectors have which lines */
+        pl->columns = FC_MIN(pl->columns, fc_ceil_div(w->q, wanted * least) * least);
     pl->column_blocks = fc_ceil_div(w->q, pl->columns);
     if (ends_with_lines(pl)) pl->line_vectors = fc_ceil_div(pl->columns, pl->kernels->vl);
-    const int64_t most = rows_that_fit(pl), others = pl->d->groups * pl->d->n * pl->column_blocks;
-    const int64_t wanted = threads == 1 ? 1 : fc_ceil_div(threads * FC_TASKS_PER_THREAD, others);
-    pl->row_blocks = FC_MAX(fc_ceil_div(w->p, most), FC_MIN(wanted, w->p));
-    pl->rows = FC_MIN(most, whole_pairs(pl, fc_ceil_div(w->p, pl->row_blocks)));
+    const int64_t most = rows_that_fit(pl), row_blocks = fc_ceil_div(wanted, pl->column_blocks);
+    pl->row_blocks = FC_MAX(fc_ceil_div(w->p, most), FC_MIN(row_blocks, w->p));
+    pl->rows = FC_MIN(most, whole_groups(pl, fc_ceil_div(w->p, pl->row_blocks)));
     pl->row_blocks = fc_ceil_div(w->p, pl->rows);
     return 1;
 }
@@ -370,7 +377,7 @@ static void rows_met(const task *t, const part *of, const pass *ps, int64_t firs
     *end = FC_MAX(*end, *from + 1);
 }
 
-/* One or two vectors from vector v on, all filters; terms of the rows [from, end) of the kernel. */
+/* A few vectors from vector v on, all filters; terms of the rows [from, end) of the kernel. */
 static void multiply_vectors(const task *t, const part *of, const pass *ps, fc_lanes *tile, int64_t v, int vectors,
                              const void *const *b, int64_t from, int64_t end, int last) {
     const plan *pl = t->pl;
@@ -396,14 +403,15 @@ static void multiply_vectors(const task *t, const part *of, const pass *ps, fc_l
 static void multiply_pass(const task *t, const part *of, const pass *ps, fc_lanes *tile, int last) {
     const plan *pl = t->pl;
     const int64_t each = pl->line_vectors, vl = pl->kernels->vl, rows = rows_of(t, of), columns = columns_of(t, of);
+    const int64_t together = vectors_together(pl);
     if (rows <= 0 || columns <= 0) return;
     const int64_t count = each > 0 ? rows * each : joined_vectors(rows, pl->pitch, columns, vl);
     int64_t line = 0, place = 0; /* of the next vector: its line, and the vectors before it in the line */
-    for (int64_t v = 0; v < count; v += 2) {
-        const int vectors = v + 1 < count ? 2 : 1;
+    for (int64_t v = 0; v < count; v += together) {
+        const int vectors = (int)FC_MIN(together, count - v);
         const int64_t first = line;
         int64_t from = 0, end = ps->rows, final = line;
-        const void *b[2];
+        const void *b[FC_LANES_ALONE];
         for (int i = 0; i < vectors; i++) {
             final = line;
             b[i] = t->input + (size_t)(line * pl->pitch + place * vl) * pl->size;
@@ -464,7 +472,8 @@ static fc_status explain(const plan *pl, int threads) {
     for (int i = 0; i < pl->count; i++) terms += (double)pl->parts[i].terms;
     const double phase = (double)(pl->rows + pl->over_h) * (double)(pl->columns + pl->over_w);
     const double planes = phase * (double)(w->stride_h * w->stride_w) * (double)(d->c * pl->passes.row_blocks);
-    fc_tell_kernel(e, "tile_lanes", pl->kernels->mr, 2 * pl->kernels->vl, threads, results * terms);
+    fc_tell_kernel(e, "tile_lanes", pl->kernels->mr, (int)vectors_together(pl) * pl->kernels->vl, threads,
+                   results * terms);
     fc_tell_copy(&e->x, planes * blocks * size, FC_COPY_PLANES);
     fc_tell_copy(&e->weight, terms * (double)(d->k * d->groups) * size, FC_COPY_ORDER);
     fc_tell_copy(&e->y, (double)pl->count * results * size, FC_COPY_PLANES);

@@ -78,7 +78,7 @@ static void test_packing_tile(const pair *p) {
         for (int64_t terms = 1; terms <= 9; terms++) test_packing_tile_shape(p, rows, terms, terms & 1);
 }
 
-/* The two vectors of B lie anywhere; those of C have a gap of 3 numbers behind them. */
+/* The vectors of B lie anywhere; those of C have a gap of 3 numbers behind them. */
 static void test_lanes_shape(const pair *p, int rows, int vectors, int64_t terms, int turn) {
     const int lanes = p->fast->vl, a_term = rows + turn % 3;
     const size_t a_size = (size_t)((terms - 1) * a_term + rows), b_size = (size_t)(2 * terms + 3 * lanes);
@@ -94,8 +94,8 @@ static void test_lanes_shape(const pair *p, int rows, int vectors, int64_t terms
         fill(c + i * c_pitch * size_of(p->dtype), p->dtype, (size_t)(vectors * lanes));
     memcpy(expected, c, c_size * size_of(p->dtype));
     const size_t far = b_size - (size_t)(2 * terms - 2 + lanes); /* the last vector ends with the array */
-    const void *const at[2] = {b + (turn & 2 ? far : 1) * size_of(p->dtype),
-                               b + (turn & 2 ? 1 : far) * size_of(p->dtype)};
+    const void *const at[FC_LANES_ALONE] = {b + (turn & 2 ? far : 1) * size_of(p->dtype),
+                                            b + (turn & 2 ? 1 : far) * size_of(p->dtype), b + 2 * size_of(p->dtype), b};
     p->fast->tile_lanes(&tile, rows, a, turn & 4 ? bias : NULL, vectors, at, c);
     p->judge->tile_lanes(&tile, rows, a, turn & 4 ? bias : NULL, vectors, at, expected);
     CHECK(same_numbers(c, expected, p->dtype, c_size), "tile_lanes");
@@ -105,7 +105,7 @@ static void test_lanes_shape(const pair *p, int rows, int vectors, int64_t terms
 static void test_lanes(const pair *p) {
     static const int64_t term_counts[] = {1, 2, 7, 34};
     for (int rows = 1; rows <= p->fast->mr; rows++)
-        for (int vectors = 1; vectors <= 2; vectors++)
+        for (int vectors = 1; vectors <= (rows == 1 ? FC_LANES_ALONE : 2); vectors++)
             for (int turn = 0; turn < 32; turn++) test_lanes_shape(p, rows, vectors, term_counts[turn / 8], turn);
 }
 

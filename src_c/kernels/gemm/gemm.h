@@ -78,7 +78,7 @@ typedef void (*fc_row_fn)(const fc_tile *t, const void *a, const void *b, const 
  *     C[i][v*lanes + l] = epilogue( (accumulate ? C[i][..] : 0) + sum over terms t:  A[i, t] * B[v][b_term[t] + l] )
  *
  *     A[i, t] = a[t*a_term + i]               0 <= i < rows, bias[i] belongs to row i
- *     B[v]    = b[v]                          one or two vectors, wherever they are; windows overlap in memory
+ *     B[v]    = b[v]                          a few vectors, wherever they are; windows overlap in memory
  *     C[i]    = c + i*c_row                   whole vectors
  *
  * The two chains of terms are those of the tile above. */
@@ -92,7 +92,10 @@ typedef struct fc_lanes {
     fc_epilogue activation;
 } fc_lanes;
 
-/* 1 <= rows <= MR, 1 <= vectors <= 2. */
+/* 1 <= rows <= MR, 1 <= vectors <= 2; up to FC_LANES_ALONE for one row, whose sums of two vectors would wait for one
+ * another: 5x5 on a grey image of 224x224 takes x0.87 of the time. */
+enum { FC_LANES_ALONE = 4 };
+
 typedef void (*fc_tile_lanes_fn)(const fc_lanes *t, int rows, const void *a, const void *bias, int vectors,
                                  const void *const *b, void *c);
 

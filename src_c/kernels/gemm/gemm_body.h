@@ -202,6 +202,45 @@ FC_INLINE void F(lanes_fixed)(const int rows, const int vectors, const fc_lanes 
     }
 }
 
+/* One row: more vectors, so that as many sums run side by side. */
+FC_INLINE void F(lanes_alone)(const int vectors, const fc_lanes *t, const T *a, const T *bias, const void *const *b,
+                              T *c) {
+    F(v) even[FC_LANES_ALONE], odd[FC_LANES_ALONE];
+    const T *lane[FC_LANES_ALONE];
+    FC_UNROLL
+    for (int i = 0; i < vectors; i++) lane[i] = b[i], even[i] = odd[i] = F(zero)();
+    const ptrdiff_t *term = t->b_term, *const end = term + t->terms, step = t->a_term;
+    for (; end - term >= 2; term += 2, a += 2 * step) {
+        const F(v) x0 = F(set1)(a[0]), x1 = F(set1)(a[step]);
+        FC_UNROLL
+        for (int i = 0; i < vectors; i++) {
+            even[i] = F(fma)(x0, F(load)(lane[i] + term[0]), even[i]);
+            odd[i] = F(fma)(x1, F(load)(lane[i] + term[1]), odd[i]);
+        }
+    }
+    if (term != end) {
+        const F(v) x0 = F(set1)(a[0]);
+        FC_UNROLL
+        for (int i = 0; i < vectors; i++) even[i] = F(fma)(x0, F(load)(lane[i] + term[0]), even[i]);
+    }
+    const int plain = bias == NULL && t->activation == FC_EPILOGUE_NONE;
+    const fc_tile how = {.accumulate = t->accumulate, .activation = t->activation};
+    const F(v) offset = F(set1)(bias == NULL ? (T)-0.0 : bias[0]);
+    FC_UNROLL
+    for (int i = 0; i < vectors; i++)
+        F(finish)(&how, F(add)(even[i], odd[i]), plain, offset, F(VL), c + i * F(VL));
+}
+
+static void F(tile_lanes_alone)(const fc_lanes *t, const void *a, const void *bias, int vectors, const void *const *b,
+                                void *c) {
+    switch (vectors) {
+        case 1: F(lanes_alone)(1, t, a, bias, b, c); break;
+        case 2: F(lanes_alone)(2, t, a, bias, b, c); break;
+        case 3: F(lanes_alone)(3, t, a, bias, b, c); break;
+        default: F(lanes_alone)(4, t, a, bias, b, c);
+    }
+}
+
 #define FC_LANES_ROWS(rows)                                               \
     case rows:                                                            \
         if (vectors > 1) F(lanes_fixed)(rows, 2, t, a, bias, b, c);       \
@@ -211,7 +250,8 @@ FC_INLINE void F(lanes_fixed)(const int rows, const int vectors, const fc_lanes 
 static void F(tile_lanes)(const fc_lanes *t, int rows, const void *a, const void *bias, int vectors,
                           const void *const *b, void *c) {
     switch (rows) {
-        FC_LANES_ROWS(1) FC_LANES_ROWS(2) FC_LANES_ROWS(3)
+        case 1: F(tile_lanes_alone)(t, a, bias, vectors, b, c); break;
+        FC_LANES_ROWS(2) FC_LANES_ROWS(3)
 #if FC_MR >= 6
         FC_LANES_ROWS(4) FC_LANES_ROWS(5) FC_LANES_ROWS(6)
 #endif
