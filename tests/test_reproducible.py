@@ -110,7 +110,16 @@ def test_threads_do_not_change_a_convolution(text, isa, layout, dtype):
     with_several_numbers_of_threads(isa, lambda: conv_results(problem, data, layout))
 
 
-@pytest.mark.parametrize("text", ["c65 h9 w14 k6 r5x5 p2", "n3 c40 h20 w15 k50 r3x3 p1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c65 h9 w14 k6 r5x5 p2",
+        "n3 c40 h20 w15 k50 r3x3 p1",
+        "c65 h18 w14 k1 r5x5 p2",
+        "c1 h35 w27 k65 r5x5 s2 p2",
+        "c64 h1 w700 k6 r1x9 p0x4",
+    ],
+)
 def test_threads_do_not_change_where_infinity_meets_the_border(text, isa, layout, dtype):
     """A weight that is infinite, times the zeros around the image, is NaN."""
     problem = problems.parse(text)
