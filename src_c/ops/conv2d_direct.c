@@ -19,7 +19,6 @@
 #include "activation.h"
 #include "border.h"
 #include "conv2d_direct.h"
-#include "explain.h"
 
 /* ---------------------------------------------------------------- planning */
 
@@ -103,8 +102,9 @@ static void lay_out_scratch(plan *pl) {
                                         (size_t)(pl->blocks.rows + pl->blocks.columns) * sizeof(fc_taps));
 }
 
-/* For so many threads, which share the work with those of other problems. */
-static void make_plan(plan *pl, const fc_direct *d, int threads) {
+static void make_plan(fc_share *share, const fc_direct *d, int parts, int threads) {
+    (void)parts;
+    plan *pl = (plan *)share;
     *pl = (plan){.d = d, .dtype = d->y.dtype, .window = d->window, .x = d->x};
     pl->kernels = fc_kernels_for(pl->dtype);
     pl->size = (size_t)pl->kernels->element_size;
@@ -168,8 +168,6 @@ static void pack_panel_task(void *context, int64_t task, int worker) {
     const pass ps = pass_at(pl, task / pl->panels % pass_count(pl));
     fc_direct_pack_panel(pl, group, &ps, panel, panel_address(pl, group, &ps, panel));
 }
-
-static int packs_first(const plan *pl) { return !pl->pack_late && pl->d->weight.packed == NULL; }
 
 static fc_status pack_all_panels(plan *pl) {
     const int64_t tasks = pl->d->groups * pass_count(pl) * pl->panels;
@@ -317,7 +315,8 @@ static void multiply_rows(task *t, int64_t pass_index, const fc_tile *tile, cons
                              FC_MIN(strip, columns - j), y + (t->c_row[i] + j) * size);
 }
 
-static void run_task(const plan *pl, int64_t index, int worker) {
+static void run_task(const fc_share *share, int64_t index, int worker) {
+    const plan *pl = (const plan *)share;
     task t = task_at(pl, index, worker);
     place_results(&t);
     const int64_t passes = pass_count(pl);
@@ -334,18 +333,6 @@ static void run_task(const plan *pl, int64_t index, int worker) {
     finish_results(&t);
 }
 
-/* What the threads do in one loop. */
-typedef struct job {
-    plan plans[FC_TOGETHER];
-    fc_shares shares;
-} job;
-
-static void run_task_of_all(void *context, int64_t index, int worker) {
-    const job *j = context;
-    const int i = fc_share_of_task(&j->shares, &index);
-    run_task(&j->plans[i], index, worker);
-}
-
 /* ---------------------------------------------------------------- entries */
 
 static unsigned why_packed(const plan *pl) {
@@ -354,65 +341,46 @@ static unsigned why_packed(const plan *pl) {
     return why == 0 ? FC_COPY_COLLISION : why;
 }
 
-static void explain(fc_explanation *e, const plan *pl, int threads) {
+static void explain(const fc_share *share, fc_explanation *e, int threads) {
+    const plan *pl = (const plan *)share;
     const fc_direct *d = pl->d;
-    threads = (int)FC_MIN(pl->share.tasks, threads);
     const double size = (double)pl->size, groups = (double)d->groups;
     const double pixels = (double)pl->total_rows * (double)pl->window.q;
     const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
     const double weights = (double)(pl->window.r * pl->window.s) * (double)d->c * (double)pl->padded_k * groups;
     const double input = (double)fc_packed_size(&pl->window, pl->blocks.rows, pl->blocks.columns, d->c) * blocks;
-    const double share = pl->by_taps ? fc_share_inside(&pl->window) : 1;
+    const double inside = pl->by_taps ? fc_share_inside(&pl->window) : 1;
     fc_tell_kernel(e, pl->never_pack ? "row" : "tile", pl->never_pack ? 1 : pl->kernels->mr,
                    pl->never_pack ? FC_ROW_STRIP * pl->kernels->vl : (int)pl->panel_width, threads,
-                   pl->never_pack ? fc_multiply_adds(d) : pixels * weights * share);
+                   pl->never_pack ? fc_multiply_adds(d) : pixels * weights * inside);
     if (!pl->in_place) fc_tell_copy(&e->x, input * (double)pl->filters.blocks * groups * size, why_packed(pl));
     if (!pl->never_pack && d->weight.packed == NULL)
         fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * size, FC_COPY_PANELS);
     if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * size, FC_COPY_CHANNELS);
 }
 
-/* There is no memory, or there is to be none: see explain.h. */
-static fc_status explain_all(const job *j, int threads) {
-    fc_explanation *e = fc_explaining();
-    if (e == NULL) return FC_NO_MEMORY;
-    for (int i = 0; i < j->shares.count; i++) explain(e, &j->plans[i], threads);
-    return FC_OK;
+static fc_status begin(fc_share *share) {
+    plan *pl = (plan *)share;
+    const fc_array *weight = &pl->d->weight;
+    pl->weights = weight->packed != NULL ? (char *)(uintptr_t)weight->packed : share->scratch;
+    pack_bias(pl);
+    return pl->pack_late || weight->packed != NULL ? FC_OK : pack_all_panels(pl);
 }
 
+static const fc_steps steps = {sizeof(plan), make_plan, explain, begin, run_task, NULL};
+
 fc_status fc_direct_run_all(const fc_direct *problems, int count) {
-    job j;
-    j.shares = (fc_shares){.count = 0};
+    plan plans[FC_TOGETHER];
     double work = 0;
     for (int i = 0; i < count; i++) work += fc_multiply_adds(&problems[i]);
-    const int threads = fc_threads_for(INT32_MAX, work);
-    for (; count > 0; count--, problems++) {
-        if (problems->n == 0 || problems->window.p == 0 || problems->window.q == 0) continue;
-        plan *pl = &j.plans[j.shares.count];
-        make_plan(pl, problems, threads);
-        fc_add_share(&j.shares, &pl->share);
-    }
-    if (j.shares.count == 0) return FC_OK;
-    char *scratch = fc_share_out(&j.shares, threads);
-    if (scratch == NULL) return explain_all(&j, threads);
-    fc_status status = FC_OK;
-    for (int i = 0; i < j.shares.count; i++) {
-        plan *pl = &j.plans[i];
-        pl->weights = pl->d->weight.packed != NULL ? (char *)(uintptr_t)pl->d->weight.packed : pl->share.scratch;
-        pack_bias(pl);
-        if (status == FC_OK && packs_first(pl)) status = pack_all_panels(pl);
-    }
-    const int64_t tasks = j.shares.tasks;
-    if (status == FC_OK) status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task_of_all, &j);
-    fc_scratch_give_back(scratch);
-    return status;
+    return fc_run_together(&steps, plans, problems, count, 0, work);
 }
 
 fc_status fc_direct_run(const fc_direct *problem) { return fc_direct_run_all(problem, 1); }
 
 static size_t panel_bytes(const fc_direct *d) {
     plan pl;
-    make_plan(&pl, d, 1);
+    make_plan(&pl.share, d, 0, 1);
     return pl.weight_group_bytes * (size_t)d->groups;
 }
 
@@ -420,7 +388,7 @@ static fc_status pack(const fc_direct *problems, int count) {
     fc_status status = FC_OK;
     for (int i = 0; i < count && status == FC_OK; i++) {
         plan pl;
-        make_plan(&pl, &problems[i], 1);
+        make_plan(&pl.share, &problems[i], 0, 1);
         pl.weights = (char *)(uintptr_t)problems[i].weight.packed;
         status = pack_all_panels(&pl);
     }

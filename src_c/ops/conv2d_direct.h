@@ -4,11 +4,14 @@
 #ifndef FC_CONV2D_DIRECT_H
 #define FC_CONV2D_DIRECT_H
 
+#include "../base/compiler.h"
+#include "../base/scratch.h"
 #include "ahead.h"
 #include "blocking.h"
 #include "together.h"
 
 typedef struct plan {
+    fc_share share;
     const fc_direct *d;
     const fc_kernels *kernels;
     fc_dtype dtype;
@@ -29,8 +32,7 @@ typedef struct plan {
     fc_filter_blocks filters;
     fc_walk walk;
     char *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
-    fc_share share;
-    size_t weight_group_bytes, bias_at;                          /* in its scratch memory */
+    size_t weight_group_bytes, bias_at;                          /* in the scratch memory of the problem */
     size_t input_at, output_at, panel_at, offsets_at, sorted_at; /* in that of a worker */
 } plan;
 

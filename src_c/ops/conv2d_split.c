@@ -15,17 +15,19 @@
  * belong, and which does not overflow where parts did. */
 #include <string.h>
 
+#include "../base/compiler.h"
 #include "../base/convert.h"
+#include "../base/scratch.h"
 #include "../base/threads.h"
 #include "activation.h"
 #include "ahead.h"
 #include "blocking.h"
-#include "explain.h"
 #include "split_panels.h"
 #include "stream.h"
 #include "together.h"
 
 typedef struct plan {
+    fc_share share;
     fc_split_product of;
     int64_t total_rows;
     const fc_bf16 *weights; /* all panels, unless they are packed late: in scratch memory, or packed before the call */
@@ -36,8 +38,7 @@ typedef struct plan {
     fc_walk walk;
     fc_row_blocks blocks;
     atomic_uchar *doubtful; /* [image] */
-    fc_share share;
-    size_t doubtful_at, bias_at;                                            /* in its scratch memory */
+    size_t doubtful_at, bias_at;                                          /* in the scratch memory of the problem */
     size_t output_at, panel_at, offsets_at, tiles_at, ahead_at, marks_at; /* in that of a worker */
 } plan;
 
@@ -104,8 +105,8 @@ static int streams(const plan *pl, int threads) {
            !fc_is_left(d->activation) && fc_streams_pixels(&d->y, results * (double)sizeof(float), threads);
 }
 
-/* For so many threads, which share the work with those of other problems. */
-static void make_plan(plan *pl, const fc_direct *d, int parts, int threads) {
+static void make_plan(fc_share *share, const fc_direct *d, int parts, int threads) {
+    plan *pl = (plan *)share;
     *pl = (plan){.of = fc_split_product_of(d, parts)};
     pl->total_rows = d->n * pl->of.window.p;
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
@@ -297,28 +298,18 @@ static void finish_results(task *t) {
     }
 }
 
-static void run_task(const plan *pl, int64_t index, int worker) {
+static void run_task(const fc_share *share, int64_t index, int worker) {
+    const plan *pl = (const plan *)share;
     task t = task_at(pl, index, worker);
     place_results(&t);
     for (int64_t i = 0; i < fc_split_pass_count(&pl->of); i++) multiply_pass(&t, i);
     finish_results(&t);
 }
 
-/* What the threads do in one loop. */
-typedef struct job {
-    plan plans[FC_TOGETHER];
-    fc_shares shares;
-} job;
-
-static void run_task_of_all(void *context, int64_t index, int worker) {
-    const job *j = context;
-    const int i = fc_share_of_task(&j->shares, &index);
-    run_task(&j->plans[i], index, worker);
-}
-
 /* ---------------------------------------------------------------- entry */
 
-static void explain(fc_explanation *e, const plan *pl, int threads) {
+static void explain(const fc_share *share, fc_explanation *e, int threads) {
+    const plan *pl = (const plan *)share;
     const fc_direct *d = pl->of.d;
     const double element = (double)pl->of.parts * sizeof(fc_bf16), groups = (double)d->groups;
     const double blocks = (double)pl->blocks.row_blocks * (double)pl->blocks.column_blocks;
@@ -328,65 +319,35 @@ static void explain(fc_explanation *e, const plan *pl, int threads) {
     const double input = (pl->of.gathered ? pixels * taps : (double)packed_pixels(pl) * blocks) *
                          (double)(pl->of.chunks * FC_SPLIT_TERMS) * (double)pl->filters.blocks * groups;
     const double products = fc_split_products(pl->of.parts);
-    fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, (int)FC_MIN(pl->share.tasks, threads),
-                   products * pixels * weights);
+    fc_tell_kernel(e, "split", 2 * FC_SPLIT_ROWS, FC_SPLIT_COLUMNS, threads, products * pixels * weights);
     fc_tell_copy(&e->x, input * element, FC_COPY_SPLIT);
     if (d->weight.packed == NULL)
         fc_tell_copy(&e->weight, weights * (pl->pack_late ? blocks : 1) * element, FC_COPY_SPLIT);
     if (!pl->direct_y) fc_tell_copy(&e->y, pixels * (double)d->k * groups * sizeof(float), FC_COPY_CHANNELS);
 }
 
-/* There is no memory, or there is to be none: see explain.h. */
-static fc_status explain_all(const job *j, int threads) {
-    fc_explanation *e = fc_explaining();
-    if (e == NULL) return FC_NO_MEMORY;
-    for (int i = 0; i < j->shares.count; i++) explain(e, &j->plans[i], threads);
-    return FC_OK;
-}
-
-/* With its memory: what all tasks read or mark, but for the weights. */
-static void begin(plan *pl) {
+static fc_status begin(fc_share *share) {
+    plan *pl = (plan *)share;
     const fc_direct *d = pl->of.d;
-    pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)pl->share.scratch;
-    pl->doubtful = (atomic_uchar *)(void *)(pl->share.scratch + pl->doubtful_at);
-    memset(pl->share.scratch + pl->doubtful_at, 0, (size_t)d->n);
+    pl->weights = d->weight.packed != NULL ? d->weight.packed : (void *)share->scratch;
+    pl->doubtful = (atomic_uchar *)(void *)(share->scratch + pl->doubtful_at);
+    memset(share->scratch + pl->doubtful_at, 0, (size_t)d->n);
     pack_bias(pl);
+    return pl->pack_late || d->weight.packed != NULL ? FC_OK : fc_split_pack_all(&pl->of, (void *)share->scratch);
 }
 
-static fc_status pack_weights(const plan *pl) {
-    if (pl->pack_late || pl->of.d->weight.packed != NULL) return FC_OK;
-    return fc_split_pack_all(&pl->of, (void *)pl->share.scratch);
-}
-
-static fc_status run_doubtful(const plan *pl) {
+static fc_status end(const fc_share *share) {
+    const plan *pl = (const plan *)share;
     fc_direct whole = *pl->of.d;
     whole.weight.packed = NULL; /* panels of parts */
     return fc_direct_run_doubtful(&whole, pl->doubtful);
 }
 
+static const fc_steps steps = {sizeof(plan), make_plan, explain, begin, run_task, end};
+
 fc_status fc_split_run_all(const fc_direct *problems, int count, int parts) {
-    job j;
-    j.shares = (fc_shares){.count = 0};
+    plan plans[FC_TOGETHER];
     double work = 0;
     for (int i = 0; i < count; i++) work += fc_split_work(fc_multiply_adds(&problems[i]), parts);
-    const int threads = fc_threads_for(INT32_MAX, work);
-    for (; count > 0; count--, problems++) {
-        if (problems->n == 0 || problems->window.p == 0 || problems->window.q == 0) continue;
-        plan *pl = &j.plans[j.shares.count];
-        make_plan(pl, problems, parts, threads);
-        fc_add_share(&j.shares, &pl->share);
-    }
-    if (j.shares.count == 0) return FC_OK;
-    char *scratch = fc_share_out(&j.shares, threads);
-    if (scratch == NULL) return explain_all(&j, threads);
-    fc_status status = FC_OK;
-    for (int i = 0; i < j.shares.count; i++) {
-        begin(&j.plans[i]);
-        if (status == FC_OK) status = pack_weights(&j.plans[i]);
-    }
-    const int64_t tasks = j.shares.tasks;
-    if (status == FC_OK) status = fc_parallel_for(tasks, (int)FC_MIN(tasks, threads), run_task_of_all, &j);
-    for (int i = 0; i < j.shares.count && status == FC_OK; i++) status = run_doubtful(&j.plans[i]);
-    fc_scratch_give_back(scratch);
-    return status;
+    return fc_run_together(&steps, plans, problems, count, parts, work);
 }
