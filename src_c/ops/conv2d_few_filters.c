@@ -48,7 +48,7 @@ typedef struct part {
 
 typedef struct plan {
     const fc_direct *d; /* the first part: but for window, weights and results all are alike */
-    part parts[FC_TOGETHER];
+    part *parts;
     int count;
     const fc_kernels *kernels;
     fc_dtype dtype;
@@ -219,9 +219,9 @@ static void place_windows(plan *pl) {
 }
 
 /* Returns the number of threads, or 0 if a block would take too much memory, or parts do not go together. */
-static int make_plan(plan *pl, const fc_direct *problems, int count) {
+static int make_plan(plan *pl, part *parts, const fc_direct *problems, int count) {
     const fc_direct *d = problems;
-    *pl = (plan){.d = d, .dtype = d->y.dtype};
+    *pl = (plan){.d = d, .parts = parts, .dtype = d->y.dtype};
     pl->kernels = fc_kernels_for(pl->dtype);
     pl->size = (size_t)pl->kernels->element_size;
     set_parts(pl, problems, count);
@@ -489,9 +489,10 @@ static fc_status run_one_by_one(const fc_direct *problems, int count) {
 /* Problems of one image. */
 static fc_status run_all(const fc_direct *problems, int count) {
     plan pl;
+    part parts[FC_TOGETHER];
     const fc_direct *d = problems;
     if (d->n == 0 || d->window.p == 0 || d->window.q == 0) return FC_OK;
-    const int threads = make_plan(&pl, problems, count);
+    const int threads = make_plan(&pl, parts, problems, count);
     if (threads == 0) return count > 1 ? run_one_by_one(problems, count) : fc_direct_run(d); /* a wide dilation */
     lay_out_scratch(&pl, threads);
     if (pl.scratch == NULL) return explain(&pl, threads);
