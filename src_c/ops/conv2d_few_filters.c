@@ -566,10 +566,11 @@ static double use_by_filters(int64_t filters, int64_t vl) {
 static const double WORTHWHILE = 0.8;
 enum { LEAST_TAPS = 8 };
 
-/* A strided gradient of the input, or transposed convolution, writes a pixel of so few channels for each phase: 4x4
- * with stride 2, 64 channels to 3, 32x32 pixels x1.7, 16 images x1.7; 3x3 with stride 2, 32 channels to 1, 14x14
- * x1.6. */
-enum { LEAST_STRIDED_TAPS = 2 };
+/* A strided gradient of the input, or transposed convolution, packs its image once for all phases. One and eight images
+ * of 28x28 to 112x112, 2x2 to 11x11 with strides 2 and 4: 1 channel x2 to x7, 4 channels x1.4 to x4.2, 8 channels x1.1
+ * to x2, 12 channels x1.2 to x1.6 (3x3 with stride 2 x0.97), 16 channels x0.8 to x1.2. */
+static const double WORTHWHILE_STRIDED = 0.87;
+enum { LEAST_STRIDED_TAPS = 1 };
 
 /* The gradient of the weights: 5x5, 6 channels, 16 filters x1.2; 3x3, 16 channels, 20 filters x1.6, 32 filters
  * x1.05. */
@@ -589,12 +590,12 @@ static const char *refusal(const fc_problem *problem) {
     const fc_conv2d *g = problem->g;
     const int64_t filters = (problem->operation == FC_BACKWARD_INPUT ? g->c : g->k) / g->groups;
     const int64_t vl = fc_kernels_for(problem->dtype)->vl;
-    const int64_t least = problem->operation == FC_BACKWARD_INPUT && g->stride_h * g->stride_w > 1 ? LEAST_STRIDED_TAPS
-                                                                                                  : LEAST_TAPS;
+    const int has_phases = problem->operation == FC_BACKWARD_INPUT && g->stride_h * g->stride_w > 1;
+    const int64_t least = has_phases ? LEAST_STRIDED_TAPS : LEAST_TAPS;
     if (g->stride_h > g->r || g->stride_w > g->s || g->r * g->s < least * g->stride_h * g->stride_w)
-        return "it is made for windows of 8 and more taps, of 2 a phase in a strided gradient of the input";
+        return "it is made for windows of 8 and more taps, of one a phase in a strided gradient of the input";
     if (problem->operation == FC_BACKWARD_WEIGHT) return refusal_of_weight_gradient(g, vl);
-    if ((double)filters > WORTHWHILE * use_by_pixels(problem, vl) * (double)vl)
+    if ((double)filters > (has_phases ? WORTHWHILE_STRIDED : WORTHWHILE) * use_by_pixels(problem, vl) * (double)vl)
         return "it is made for fewer filters than a vector has numbers";
     return NULL;
 }
