@@ -32,8 +32,7 @@ static inline double fc_multiply_adds(const fc_direct *d) {
 
 fc_status fc_direct_run(const fc_direct *problem);
 
-/* Problems that write different pixels of one array, in one parallel loop: one after the other, small ones would each
- * be too little for two threads. */
+/* Problems that write different pixels of one array, in one parallel loop: see together.h. */
 enum { FC_TOGETHER = 16 }; /* at most */
 
 typedef fc_status (*fc_directs_fn)(const fc_direct *problems, int count);
