@@ -479,11 +479,11 @@ static fc_status explain(const plan *pl, int threads) {
 
 static fc_status run_one_by_one(const fc_direct *problems, int count) {
     fc_status status = FC_OK;
-    for (int i = 0; i < count && status == FC_OK; i++) status = fc_few_filters_run(&problems[i], 1);
+    for (int i = 0; i < count && status == FC_OK; i++) status = fc_few_filters_run(&problems[i]);
     return status;
 }
 
-fc_status fc_few_filters_run(const fc_direct *problems, int count) {
+fc_status fc_few_filters_run_all(const fc_direct *problems, int count) {
     plan pl;
     part parts[FC_TOGETHER];
     const fc_direct *d = problems;
@@ -498,3 +498,5 @@ fc_status fc_few_filters_run(const fc_direct *problems, int count) {
     fc_scratch_give_back(pl.scratch);
     return status;
 }
+
+fc_status fc_few_filters_run(const fc_direct *problem) { return fc_few_filters_run_all(problem, 1); }

@@ -96,12 +96,12 @@ static int preferred(const fc_problem *problem) {
 static fc_status forward(const fc_conv2d *g, const fc_array *x, const fc_array *weight, const fc_array *bias,
                          const fc_array *y, fc_activation activation) {
     const fc_direct d = fc_forward_view(g, x, weight, bias, y, activation);
-    return fc_few_filters_run(&d, 1);
+    return fc_few_filters_run(&d);
 }
 
 static fc_status backward_input(const fc_conv2d *g, const fc_array *grad_y, const fc_array *weight,
                                 const fc_array *bias, const fc_array *grad_x, fc_activation activation) {
-    return fc_backward_input_by(fc_few_filters_run, NULL, g, grad_y, weight, bias, grad_x, activation);
+    return fc_backward_input_by(fc_few_filters_run_all, NULL, g, grad_y, weight, bias, grad_x, activation);
 }
 
 const fc_conv2d_algorithm fc_few_filters_algorithm = {

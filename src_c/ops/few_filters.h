@@ -18,8 +18,9 @@ int64_t fc_joined_vectors(int64_t rows, int64_t pitch, int64_t columns, int64_t 
 /* Vectors times rows of the kernel that the outputs of an image take if vectors end with lines. */
 int64_t fc_separate_work(const fc_window *w, int64_t columns, int64_t vl);
 
+fc_status fc_few_filters_run(const fc_direct *problem);
 /* Problems of one image. */
-fc_status fc_few_filters_run(const fc_direct *problems, int count);
+fc_status fc_few_filters_run_all(const fc_direct *problems, int count);
 fc_status fc_few_filters_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                          const fc_array *grad_weight);
 
