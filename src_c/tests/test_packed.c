@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Weights packed before the call, on random geometries: the bits of a call without them; refused where they were made
  * for something else. */
+#include "../base/scratch.h"
+#include "../ops/direct.h"
 #include "problems.h"
 
 static fc_options direct = {.algorithm = FC_DIRECT};
@@ -131,6 +133,32 @@ static void test_nothing_to_pack(void) {
     CHECK(fc_conv2d_pack(&g, FC_FORWARD, FC_UINT8, &w, &direct, block) == FC_BAD_DTYPE, "not a type of arithmetic");
 }
 
+/* Panels of parts for images of one width, and whether they are other ones for wider images: their form has to say so,
+ * also where no matrix unit would read them. */
+static void test_forms_of_parts(const fc_conv2d *narrow, int parts) {
+    const size_t w_size = (size_t)(narrow->r * narrow->s * narrow->c * narrow->k);
+    fc_array w = filters(new_array(FC_FLOAT32, w_size), FC_FLOAT32, CHANNELS_LAST, narrow->r, narrow->s, narrow->c,
+                         narrow->k);
+    const fc_array none = image(NULL, FC_FLOAT32, CHANNELS_LAST, 0, 0, 0);
+    fc_conv2d of[2] = {*narrow, *narrow};
+    void *panels[2];
+    size_t bytes[2];
+    int64_t form[2];
+    of[1].w += 16;
+    for (int i = 0; i < 2; i++) {
+        CHECK(fc_conv2d_resolve(&of[i], FC_PAD_EXPLICIT) == FC_OK, "sizes");
+        fc_direct d = fc_forward_view(&of[i], &none, &w, NULL, &none, FC_NONE);
+        bytes[i] = fc_split_panel_bytes(&d, parts);
+        d.weight.packed = panels[i] = aligned_alloc(FC_CACHE_LINE, bytes[i]);
+        memset(panels[i], 0, bytes[i]);
+        CHECK(fc_split_pack(&d, parts) == FC_OK, "packing by parts");
+        form[i] = fc_split_form(&d, parts);
+    }
+    const int alike = bytes[0] == bytes[1] && memcmp(panels[0], panels[1], bytes[0]) == 0;
+    CHECK(alike || form[0] != form[1], "other panels by parts, the same form");
+    free(panels[0]), free(panels[1]), free(w.data);
+}
+
 int main(int argc, char **argv) {
     const int problems = argc > 1 ? atoi(argv[1]) : 300;
     test_nothing_to_pack();
@@ -143,6 +171,7 @@ int main(int argc, char **argv) {
             const layout order = i & 2 ? CHANNELS_FIRST : CHANNELS_LAST;
             direct.precision = (fc_precision)(FC_STRICT + i % 3);
             if (random_problem(&g)) test_packed(&g, i & 1 ? FC_FLOAT64 : FC_FLOAT32, order, 0);
+            if (i % 20 == 0 && random_large_problem(&g)) test_forms_of_parts(&g, 1 + i / 20 % 3);
             if (i % 20 == 0 && random_large_problem(&g)) test_packed(&g, FC_FLOAT32, order, random_between(0, 1) * 16);
         }
     }
