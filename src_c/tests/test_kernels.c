@@ -261,20 +261,22 @@ static void sprinkle_nan(void *data, fc_dtype dtype, size_t count) {
         }
 }
 
+/* Windows that overlap, or none of whose pixels is another's. */
 static void test_pool_shape(const pair *p, int64_t channels, int64_t slices, int64_t rows, int64_t columns, int nans,
-                            int adjacent) {
+                            int adjacent, int overlap) {
     enum { PIXELS = 23 }; /* of one channel: 16, 4, 2 and 1 at a time */
-    const int64_t pitch = channels + !adjacent, width = PIXELS + columns;
-    const size_t x_size = (size_t)(((slices * rows - 1) * width + PIXELS - 1 + columns - 1) * pitch + channels);
+    const int64_t pitch = channels + !adjacent, stride = overlap ? 1 : columns, width = PIXELS * stride + columns;
+    const size_t x_size = (size_t)(((slices * rows - 1) * width + (PIXELS - 1) * stride + columns - 1) * pitch +
+                                   channels);
     const size_t y_size = (size_t)((PIXELS - 1) * pitch + channels);
     void *x = new_array(p->dtype, x_size);
     void *y = new_poisoned(p->dtype, y_size), *expected = new_poisoned(p->dtype, y_size);
     int64_t *indices = calloc(y_size, sizeof *indices), *expected_indices = calloc(y_size, sizeof *indices);
     if (nans) sprinkle_nan(x, p->dtype, x_size);
     fc_pool_run run = {.pixels = PIXELS, .channels = channels, .slices = slices, .rows = rows, .columns = columns,
-                       .x_step = pitch, .slice_step = rows * width * pitch, .row_step = width * pitch,
+                       .x_step = stride * pitch, .slice_step = rows * width * pitch, .row_step = width * pitch,
                        .column_step = pitch, .y_step = pitch, .indices_step = pitch,
-                       .index = 5, .index_step = 1, .index_slice = 3 * width, .index_row = width, .index_column = 1,
+                       .index = 5, .index_step = stride, .index_slice = 3 * width, .index_row = width, .index_column = 1,
                        .divisor = rows * columns};
     p->fast->max_pool(&run, x, y);
     p->judge->max_pool(&run, x, expected);
@@ -296,7 +298,15 @@ static void test_pool(const pair *p) {
         for (int64_t rows = 1; rows <= 4; rows++) /* one rounding: exact sums, divided */
             for (int64_t columns = 1; columns <= 2; columns++)
                 for (int form = 0; form < 8; form++)
-                    test_pool_shape(p, channels, 1 + form / 4, rows, columns, form % 2, form / 2 % 2);
+                    test_pool_shape(p, channels, 1 + form / 4, rows, columns, form % 2, form / 2 % 2, 1);
+    /* channels that are taken several vectors at a time, or pixel by pixel of a window; sums of several chains */
+    const int64_t vl = p->fast->vl, wide[] = {4 * vl, 5 * vl + 1, 9 * vl - 1, 9 * vl, 13 * vl + 3};
+    for (int i = 0; i < 5; i++)
+        for (int form = 0; form < 16; form++) {
+            const int64_t rows = 1 + i % 3, columns = 1 + form / 8;
+            test_pool_shape(p, wide[i], 1 + form / 4 % 2, rows, columns, form % 2, form / 2 % 2, i == 4 && form % 2);
+            test_pool_shape(p, wide[i], 1, 5, 7, form % 2, form / 2 % 2, form / 4 % 2);
+        }
 }
 
 /* Rows and columns of windows, with few indices, so that many are the pixel's. */
