@@ -17,6 +17,7 @@
 
 static unsigned features;
 static const char *amx_refusal;
+static int64_t near_cache;
 static pthread_once_t features_once = PTHREAD_ONCE_INIT;
 
 #if defined(__x86_64__)
@@ -48,6 +49,15 @@ static const char *ask_for_amx(void) {
     if (!permission_to_use_tiles()) return "the operating system refuses it to this process";
     return NULL;
 }
+
+/* The third level of the cache, of the processors that tell of it in this leaf. */
+static int64_t ask_for_near_cache(void) {
+    enum { CACHES = (int)0x8000001d, THIRD = 3 };
+    unsigned a, b, c, d;
+    if (!__builtin_cpu_is("amd") || !__get_cpuid_count((unsigned)CACHES, THIRD, &a, &b, &c, &d)) return 0;
+    const int64_t line = (b & 0xfff) + 1, partitions = (b >> 12 & 0x3ff) + 1, ways = (b >> 22) + 1;
+    return (a & 31) == 0 ? 0 : ways * partitions * line * ((int64_t)c + 1); /* 0: there is none */
+}
 #endif
 
 static void ask(void) {
@@ -59,12 +69,18 @@ static void ask(void) {
         features |= FC_CPU_AVX512;
     amx_refusal = features & FC_CPU_AVX512 ? ask_for_amx() : "the processor lacks it";
     if (amx_refusal == NULL) features |= FC_CPU_AMX;
+    near_cache = ask_for_near_cache();
 #endif
 }
 
 unsigned fc_cpu_features(void) {
     pthread_once(&features_once, ask);
     return features;
+}
+
+int64_t fc_cpu_near_cache(void) {
+    pthread_once(&features_once, ask);
+    return near_cache;
 }
 
 const char *fc_cpu_lacks(unsigned feature) {

@@ -3,6 +3,8 @@
 #ifndef FC_CPU_H
 #define FC_CPU_H
 
+#include <stdint.h>
+
 enum {
     FC_CPU_AVX2_FMA = 1,
     FC_CPU_AVX512 = 2, /* F, BW, DQ and VL: Skylake-SP and later */
@@ -14,5 +16,8 @@ unsigned fc_cpu_features(void);
 
 /* Why a feature is not among them, in words; NULL: it is. */
 const char *fc_cpu_lacks(unsigned feature);
+
+/* Bytes of a last cache so near that stores go to it faster than past it: AMD's, which a few cores share; else 0. */
+int64_t fc_cpu_near_cache(void);
 
 #endif

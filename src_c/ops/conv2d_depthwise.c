@@ -142,8 +142,9 @@ static void lay_out_scratch(plan *pl, int threads) {
 static int streams(const plan *pl, int threads) {
     const int64_t c = pl->channels.channels, vl = pl->kernels->vl;
     const double bytes = (double)pl->n * (double)(pl->h.out * pl->w.out) * (double)c * (double)pl->size;
+    const double inputs = (double)pl->n * (double)(pl->h.in * pl->w.in) * (double)c * (double)pl->size;
     return pl->direct_y && pl->channels.first == vl && c % vl == 0 && !fc_is_left(pl->activation) &&
-           fc_streams_pixels(pl->y, bytes, threads);
+           fc_streams_pixels(pl->y, bytes, inputs, threads);
 }
 
 static int make_plan(plan *pl) {

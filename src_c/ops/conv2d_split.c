@@ -98,11 +98,13 @@ static void lay_out_scratch(plan *pl) {
 
 static int streams(const plan *pl, int threads) {
     const fc_direct *d = pl->of.d;
-    const double results = (double)pl->total_rows * (double)pl->of.window.q * (double)d->k * (double)d->groups;
+    const double size = sizeof(float), pixels = (double)d->n * (double)(pl->of.window.h * pl->of.window.w);
+    const double results = (double)pl->total_rows * (double)pl->of.window.q * (double)(d->k * d->groups) * size;
+    const double inputs = pixels * (double)(d->c * d->groups) * size;
     const fc_depth *slices = d->y.depth;
     if (slices != NULL && slices->slice % (FC_CACHE_LINE / (int64_t)sizeof(float)) != 0) return 0;
     return pl->direct_y && fc_split_pass_count(&pl->of) == 1 && d->k % pl->of.kernels->vl == 0 &&
-           !fc_is_left(d->activation) && fc_streams_pixels(&d->y, results * (double)sizeof(float), threads);
+           !fc_is_left(d->activation) && fc_streams_pixels(&d->y, results, inputs, threads);
 }
 
 static void make_plan(fc_share *share, const fc_direct *d, int parts, int threads) {

@@ -27,7 +27,7 @@ static int streams(const fc_moments *m, const fc_norm_target *t) {
     const int64_t size = m->kernels->element_size;
     const double bytes = (double)m->n * (double)m->pixels * (double)m->c * (double)size;
     return t->to != m->x && t->to != m->grad_y && (row_of(m, t) * size >= LONG_ROW || begins_at_lines(t, size)) &&
-           fc_streams(bytes, fc_threads_for(INT64_MAX, fc_norm_work(m)));
+           fc_streams(bytes, m->grad_y == NULL ? bytes : 2 * bytes, fc_threads_for(INT64_MAX, fc_norm_work(m)));
 }
 
 fc_status fc_norm_set_up(fc_moments *m, fc_norm_target *t, const int64_t sizes[3], int merge, const fc_array *x,

@@ -159,8 +159,10 @@ static int streams(const fc_unpool *u, int threads) {
     const fc_pool2d *g = u->g;
     const int64_t size = u->kernels->element_size, line = FC_CACHE_LINE / size;
     const double numbers = (double)(g->n * u->depth->d) * (double)(g->h * g->w) * (double)g->c;
+    const double windows = (double)(g->n * u->depth->o) * (double)(g->p * g->q) * (double)g->c;
+    const double inputs = windows * (double)(size + (u->indices == NULL ? 0 : (int64_t)sizeof *u->indices));
     return u->in_place && u->channels % line == 0 && u->depth->x % line == 0 &&
-           fc_streams_pixels(u->grad_x, numbers * (double)size, threads);
+           fc_streams_pixels(u->grad_x, numbers * (double)size, inputs, threads);
 }
 
 fc_status fc_unpool_run_tasks(fc_unpool *u, int threads, char *scratch) {

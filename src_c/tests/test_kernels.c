@@ -276,7 +276,8 @@ static void test_pool_shape(const pair *p, int64_t channels, int64_t slices, int
     fc_pool_run run = {.pixels = PIXELS, .channels = channels, .slices = slices, .rows = rows, .columns = columns,
                        .x_step = stride * pitch, .slice_step = rows * width * pitch, .row_step = width * pitch,
                        .column_step = pitch, .y_step = pitch, .indices_step = pitch,
-                       .index = 5, .index_step = stride, .index_slice = 3 * width, .index_row = width, .index_column = 1,
+                       .index = 5, .index_step = stride,
+                       .index_slice = 3 * width, .index_row = width, .index_column = 1,
                        .divisor = rows * columns};
     p->fast->max_pool(&run, x, y);
     p->judge->max_pool(&run, x, expected);
