@@ -8,6 +8,10 @@
 typedef int32_t lane_f32; /* the element type of i_f32 and i_f64 */
 typedef int64_t lane_f64;
 
+/* Doubles are as wide as indices. */
+FC_INLINE m_f64 same_place_f64(const int64_t *p, int64_t value) { return same_f64(p, value); }
+FC_INLINE m_f64 same_place_n_f64(const int64_t *p, int64_t value, int n) { return same_n_f64(p, value, n); }
+
 #define T float
 #define TYPE f32
 #include "../kernels/bodies.h"

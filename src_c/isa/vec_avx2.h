@@ -156,6 +156,15 @@ FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     if (n <= 4) return join_f32(same_n_f64(p, value, n), _mm256_setzero_pd());
     return join_f32(same_f64(p, value), same_n_f64(p + 4, value, n - 4));
 }
+/* The same of integers as wide as the numbers. */
+FC_INLINE m_f32 same_place_f32(const int32_t *p, int32_t value) {
+    const __m256i places = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(places, _mm256_set1_epi32(value)));
+}
+FC_INLINE m_f32 same_place_n_f32(const int32_t *p, int32_t value, int n) {
+    const __m256i places = _mm256_maskload_epi32(p, lanes_f32(n));
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(places, _mm256_set1_epi32(value)));
+}
 /* p[l] = at + offset[l] + place[l] for the first n lanes; offset has a number for each lane. */
 FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset, int64_t at, int n) {
     const i_f64 sum = _mm256_add_epi64(_mm256_add_epi64(place, iload_f64(offset)), iset1_f64(at));

@@ -116,6 +116,14 @@ FC_INLINE m_f64 same_n_f64(const int64_t *p, int64_t value, int n) {
 FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     return n <= 8 ? same_n_f64(p, value, n) : _mm512_kunpackb(same_n_f64(p + 8, value, n - 8), same_f64(p, value));
 }
+/* The same of integers as wide as the numbers. */
+FC_INLINE m_f32 same_place_f32(const int32_t *p, int32_t value) {
+    return _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(p), _mm512_set1_epi32(value));
+}
+FC_INLINE m_f32 same_place_n_f32(const int32_t *p, int32_t value, int n) {
+    const __mmask16 there = (__mmask16)((1u << n) - 1);
+    return _mm512_cmpeq_epi32_mask(_mm512_maskz_loadu_epi32(there, p), _mm512_set1_epi32(value));
+}
 /* p[l] = at + offset[l] + place[l] for the first n lanes; offset has a number for each lane. */
 FC_INLINE void istore_places_f64(int64_t *p, i_f64 place, const int64_t *offset, int64_t at, int n) {
     const i_f64 sum = _mm512_add_epi64(_mm512_add_epi64(place, iload_f64(offset)), iset1_f64(at));

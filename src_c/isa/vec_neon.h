@@ -156,6 +156,13 @@ FC_INLINE m_f32 same_n_f32(const int64_t *p, int64_t value, int n) {
     for (int i = 0; i < n; i++) lanes[i] = p[i];
     return same_f32(lanes, value);
 }
+/* The same of integers as wide as the numbers. */
+FC_INLINE m_f32 same_place_f32(const int32_t *p, int32_t value) { return vceqq_s32(vld1q_s32(p), vdupq_n_s32(value)); }
+FC_INLINE m_f32 same_place_n_f32(const int32_t *p, int32_t value, int n) {
+    int32_t lanes[VL_f32] = {0};
+    for (int i = 0; i < n; i++) lanes[i] = p[i];
+    return same_place_f32(lanes, value);
+}
 /* p[l] = at + offset[l] + place[l] for the first n lanes; offset has a number for each lane. */
 FC_INLINE void istore_places_f32(int64_t *p, i_f32 place, const int64_t *offset, int64_t at, int n) {
     int32_t lanes[VL_f32];

@@ -25,6 +25,9 @@ enum {
     TASK_INDICES = 1 << 14,   /* measured by one task: 128 KiB, read some twice from the caches */
     MOST_VISITS = 6,          /* of windows by pixels, for each number read or written; then scattering is faster:
                                  3x3 windows at stride 1 make 4.5, 3x3x3 13.5, which takes 2.3 times as long */
+    NARROW_VISITS = 4,        /* of pixels by windows, beyond which indices are made narrow: 2x2 windows make 4, and
+                                 read an index once; 3x3 windows at stride 1 x1.4, at
+                                 stride 2 x1.1 */
     PEEK = 4                  /* slices of windows of which one is worth a look before all are measured */
 };
 
@@ -36,6 +39,7 @@ typedef struct job {
     const fc_kernels *kernels;
     int64_t task_rows, row_blocks; /* of a task that measures */
     int threads;
+    double visits; /* of pixels by the windows that may reach them */
     char *scratch;
     size_t worker_bytes;
 } job;
@@ -184,13 +188,14 @@ static double reach_axis(const job *j, int axis, int64_t out, fc_span *spans, in
 }
 
 /* Fill in which windows reach each slice, line and column; 0 if those are too many. */
-static int find_windows(const job *j, fc_span *slices) {
+static int find_windows(job *j, fc_span *slices) {
     const fc_pool2d *g = j->g;
     if (g->h > INT32_MAX / g->w || j->depth->d > INT32_MAX / (g->h * g->w)) return 0; /* not divided by index_range */
     const double deep = reach_axis(j, SLICES, j->depth->o, slices, j->depth->d);
     const double tall = reach_axis(j, ROWS, g->p, slices + j->depth->d, g->h);
     const double wide = reach_axis(j, COLUMNS, g->q, slices + j->depth->d + g->h, g->w);
-    return deep * tall * wide <= most_visits(j);
+    j->visits = deep * tall * wide;
+    return j->visits <= most_visits(j);
 }
 
 /* Whether a look at one slice of windows shows that all make too many visits: the strips of all are no narrower. */
@@ -236,7 +241,9 @@ static fc_status run(job *j, fc_span *slices) {
     fc_unpool u = {.g = j->g, .depth = j->depth, .grad_y = j->grad_y, .grad_x = j->grad_x, .indices = j->indices,
                    .indices_stride = j->indices_stride, .slices = slices, .rows = slices + j->depth->d,
                    .columns = slices + j->depth->d + j->g->h};
-    if (find_windows(j, slices) && fc_unpool_plan(&u, FC_UNPOOL_BYTES))
+    const int few = find_windows(j, slices);
+    u.narrow = j->visits > NARROW_VISITS * (double)j->depth->o * (double)(j->g->p * j->g->q);
+    if (few && fc_unpool_plan(&u, FC_UNPOOL_BYTES))
         return fc_unpool_run_tasks(&u, j->threads, j->scratch);
     return scatter(j, 1);
 }
@@ -251,7 +258,7 @@ fc_status fc_max_pool_backward(const fc_pool2d *g, const fc_pool_depth *depth, c
     job j = {.g = g, .depth = depth, .grad_y = grad_y, .grad_x = grad_x, .indices = indices,
              .indices_stride = indices_stride, .kernels = fc_kernels_for(grad_x->dtype),
              .threads = fc_threads_for(INT64_MAX, FC_NUMBER_WORK * work)};
-    j.worker_bytes = FC_ALIGN_UP(strips_bytes(g, depth));
+    j.worker_bytes = FC_ALIGN_UP(FC_MAX(strips_bytes(g, depth), (size_t)FC_UNPOOL_BYTES));
     const size_t windows_bytes = FC_ALIGN_UP((size_t)(depth->d + g->h + g->w) * sizeof(fc_span));
     char *memory = fc_scratch_take(windows_bytes + (size_t)j.threads * j.worker_bytes);
     if (memory == NULL) return FC_NO_MEMORY;

@@ -27,6 +27,14 @@ static fc_span rows_reaching(const fc_unpool *u, int64_t line, int64_t lines) {
     return all;
 }
 
+/* The most slices of windows that reach a slice. */
+static int64_t most_slices(const fc_unpool *u) {
+    int64_t most = 1;
+    for (int64_t d = 0; u->slices != NULL && d < u->depth->d; d++)
+        most = FC_MAX(most, u->slices[d].end - u->slices[d].first);
+    return most;
+}
+
 /* Lay out the scratch of a task of so many lines and channels. */
 static size_t lay_out(fc_unpool *u, int64_t lines, int64_t channels) {
     const fc_pool2d *g = u->g;
@@ -39,9 +47,13 @@ static size_t lay_out(fc_unpool *u, int64_t lines, int64_t channels) {
     const int packed = !u->in_place;
     u->y_at = packed ? FC_ALIGN_UP((size_t)(lines * g->w * channels) * size) : 0;
     u->shares_at = u->y_at + (packed ? FC_ALIGN_UP(windows * size) : 0);
-    u->worker_bytes = u->shares_at + (u->indices == NULL ? FC_ALIGN_UP(windows * size) : 0);
+    u->places_at = u->shares_at + (u->indices == NULL ? FC_ALIGN_UP(windows * size) : 0);
+    u->worker_bytes = u->places_at;
+    if (u->narrow) u->worker_bytes += FC_ALIGN_UP(windows * (size_t)most_slices(u) * sizeof(int32_t));
     return u->worker_bytes;
 }
+
+static int size_is_narrow(const fc_unpool *u) { return u->kernels->element_size == sizeof(int32_t); }
 
 int fc_unpool_plan(fc_unpool *u, size_t bytes) {
     const fc_pool2d *g = u->g;
@@ -51,6 +63,7 @@ int fc_unpool_plan(fc_unpool *u, size_t bytes) {
     u->in_place = adjacent && index_adjacent && u->grad_y->dtype == u->grad_x->dtype;
     if (u->indices != NULL && !u->in_place) return 0;
     u->channels = u->in_place ? g->c : FC_MIN(g->c, 4 * u->kernels->vl);
+    u->narrow = u->narrow && size_is_narrow(u) && lay_out(u, 1, u->channels) <= bytes;
     u->task_rows = FC_MAX(1, FC_MIN(g->h, TASK_ELEMENTS / (g->w * u->channels)));
     while (lay_out(u, u->task_rows, u->channels) > bytes) {
         if (u->task_rows > 1) u->task_rows = fc_ceil_div(u->task_rows, 2);
@@ -83,11 +96,27 @@ static void divide(const fc_unpool *u, fc_span rows, int64_t channels, const cha
 typedef struct operands {
     const char *y;
     const int64_t *indices;
-    ptrdiff_t y_row, y_column, indices_row, indices_column;
+    const int32_t *places; /* the same, narrow */
+    ptrdiff_t y_row, y_column, indices_slice, indices_row, indices_column;
 } operands;
 
-static operands read_operands(const fc_unpool *u, int64_t n, int64_t slice, fc_span rows, int64_t c, int64_t channels,
-                              char *memory) {
+/* The indices of some slices and rows of windows, as narrow as the numbers. All lie in the image, or did: one that
+ * another thread has changed since names a pixel, or none, but no memory. */
+static void narrow(const fc_unpool *u, int64_t slices, int64_t rows, int64_t channels, operands *o, int32_t *to) {
+    const int64_t q = u->g->q;
+    o->places = to;
+    for (int64_t i = 0; i < slices * rows * q; i++, to += channels) {
+        const int64_t *from = o->indices + i / q / rows * o->indices_slice + i / q % rows * o->indices_row +
+                              i % q * o->indices_column;
+        for (int64_t c = 0; c < channels; c++) to[c] = (int32_t)from[c];
+    }
+    o->indices_column = channels;
+    o->indices_row = q * channels;
+    o->indices_slice = rows * o->indices_row;
+}
+
+static operands read_operands(const fc_unpool *u, int64_t n, fc_span slices, fc_span rows, int64_t c,
+                              int64_t channels, char *memory) {
     const fc_pool2d *g = u->g;
     const int64_t size = u->kernels->element_size, *ys = u->grad_y->stride, *is = u->indices_stride;
     const int64_t packed_row = g->q * channels;
@@ -96,10 +125,14 @@ static operands read_operands(const fc_unpool *u, int64_t n, int64_t slice, fc_s
         o = (operands){.y = (const char *)u->grad_y->data + fc_at(ys, n, rows.first, 0, c) * size, .y_row = ys[1],
                        .y_column = ys[2]};
         if (u->indices != NULL) {
-            o.y += slice * u->depth->y * size;
-            o.indices = u->indices + slice * u->depth->indices + fc_at(is, n, rows.first, 0, c);
+            o.y += slices.first * u->depth->y * size;
+            o.indices = u->indices + slices.first * u->depth->indices + fc_at(is, n, rows.first, 0, c);
+            o.indices_slice = u->depth->indices;
             o.indices_row = is[1];
             o.indices_column = is[2];
+            if (u->narrow)
+                narrow(u, slices.end - slices.first, rows.end - rows.first, channels, &o,
+                       (int32_t *)(void *)(memory + u->places_at));
         }
     } else {
         const fc_reader y = {.array = *u->grad_y, .to = u->grad_x->dtype, .kernels = u->kernels};
@@ -131,7 +164,7 @@ static void run_task(void *context, int64_t index, int worker) {
     const int64_t n = index / u->channel_blocks / u->row_blocks / u->depth->d;
     const fc_span rows = rows_reaching(u, line, lines);
     const fc_span slices = u->slices == NULL ? (fc_span){0, 1} : u->slices[d];
-    const operands o = read_operands(u, n, slices.first, rows, c, channels, memory);
+    const operands o = read_operands(u, n, slices, rows, c, channels, memory);
     const int64_t size = u->kernels->element_size, *xs = u->grad_x->stride;
     for (int64_t h = line; h < line + lines;) {
         const fc_span own = u->rows[h];
@@ -140,13 +173,14 @@ static void run_task(void *context, int64_t index, int worker) {
         const fc_unpool_run run = {.lines = 1 + two, .pixels = g->w, .channels = channels,
                                    .x_line = u->in_place ? xs[1] : g->w * channels,
                                    .x_step = u->in_place ? xs[2] : channels, .slices = slices.end - slices.first,
-                                   .y_slice = u->depth->y, .indices_slice = u->depth->indices,
+                                   .y_slice = u->depth->y, .indices_slice = o.indices_slice,
                                    .rows = FC_MAX(0, own.end - own.first),
                                    .columns = u->columns, .y_row = o.y_row, .y_column = o.y_column,
                                    .indices_row = o.indices_row, .indices_column = o.indices_column,
                                    .index = (d * g->h + h) * g->w, .index_line = g->w,
                                    .streams = u->streams,
-                                   .indices = o.indices == NULL ? NULL : o.indices + skipped * o.indices_row};
+                                   .indices = o.indices == NULL ? NULL : o.indices + skipped * o.indices_row,
+                                   .places = o.places == NULL ? NULL : o.places + skipped * o.indices_row};
         char *x = u->in_place ? (char *)u->grad_x->data + (d * u->depth->x + fc_at(xs, n, h, 0, c)) * size
                               : memory + (h - line) * g->w * channels * size;
         u->kernels->unpool(&run, x, o.y + skipped * o.y_row * size);

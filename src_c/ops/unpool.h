@@ -15,11 +15,12 @@ typedef struct fc_unpool {
     const int64_t *indices, *indices_stride; /* of a maximum; NULL: an average, whose divisors follow from g */
     /* for each slice, line and column the windows that may reach it; slices: of maxima only */
     const fc_span *slices, *rows, *columns;
+    int narrow; /* many pixels read each index: worth making float32's as narrow as the numbers first */
     /* written by fc_unpool_plan: */
     const fc_kernels *kernels;
     int in_place, streams;
     int64_t task_rows, row_blocks, channels, channel_blocks;
-    size_t worker_bytes, y_at, shares_at;
+    size_t worker_bytes, y_at, shares_at, places_at;
 } fc_unpool;
 
 enum { FC_UNPOOL_BYTES = 1 << 19 }; /* scratch of a worker, where less would do no good: a quarter of a 2 MiB L2 */

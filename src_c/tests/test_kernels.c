@@ -337,6 +337,13 @@ static void test_unpool_shape(const pair *p, int64_t channels, int64_t slices, i
         p->judge->unpool(&run, expected, y);
         CHECK(same_numbers(x, expected, p->dtype, x_size), "unpool");
     }
+    int32_t *narrow = malloc(y_size * sizeof *narrow);
+    for (size_t i = 0; i < y_size; i++) narrow[i] = (int32_t)(indices[i] &= INT32_MAX);
+    p->judge->unpool(&run, expected, y);
+    run.places = p->dtype == FC_FLOAT32 ? (void *)narrow : (void *)indices;
+    p->fast->unpool(&run, x, y);
+    CHECK(same_numbers(x, expected, p->dtype, x_size), "unpool by places");
+    free(narrow);
     free(x), free(y), free(expected), free(indices);
 }
 

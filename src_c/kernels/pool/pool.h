@@ -49,7 +49,8 @@ typedef struct fc_unpool_run {
     int64_t slices, rows;
     const fc_span *columns;
     ptrdiff_t y_slice, y_row, y_column;
-    const int64_t *indices; /* NULL: every window has its share in each of its pixels */
+    const int64_t *indices; /* NULL: every window has its share in each of its pixels, unless there are places */
+    const void *places; /* the same as indices, of integers as wide as the numbers; if given, indices are not read */
     ptrdiff_t indices_slice, indices_row, indices_column;
     int64_t index, index_line; /* of pixel 0, those of the line's others follow; from line to line */
     int streams; /* x goes past the caches; each pixel begins at a multiple of the vector's size */

@@ -310,9 +310,19 @@ FC_INLINE F(m) F(same_some)(const int64_t *indices, int64_t place, int n) {
     return n == F(VL) ? F(same)(indices, place) : F(same_n)(indices, place, n);
 }
 
-/* A block of `side` x `side` pixels with the same windows; `vectors` of n channels. */
-FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const int vectors, const int indexed,
-                               const fc_span *columns, int64_t place, T *x, const T *y, const int64_t *indices, int n) {
+/* What tells which windows a pixel won. */
+typedef enum F(winners) { F(ALL), F(INDICES), F(PLACES) } F(winners);
+
+/* The lanes of channels from j on, of the window at `offset`, that the pixel won. */
+FC_INLINE F(m) F(won)(const fc_unpool_run *run, const F(winners) by, ptrdiff_t offset, int64_t place, int n) {
+    if (by == F(INDICES)) return F(same_some)(run->indices + offset, place, n);
+    const F(lane) *at = (const F(lane) *)run->places + offset;
+    return n == F(VL) ? F(same_place)(at, (F(lane))place) : F(same_place_n)(at, (F(lane))place, n);
+}
+
+/* A block of `side` x `side` pixels with the same windows; `vectors` of n channels from j on. */
+FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const int vectors, const F(winners) by,
+                               const fc_span *columns, int64_t place, T *x, const T *y, int64_t j, int n) {
     F(v) sum[2][2][F(WIDE)];
     FC_UNROLL
     for (int k = 0; k < side * side * vectors; k++)
@@ -320,8 +330,8 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
     for (int64_t o = 0; o < run->slices; o++)
         for (int64_t p = 0; p < run->rows; p++)
             for (int64_t q = columns->first; q < columns->end; q++) {
-                const T *from = y + o * run->y_slice + p * run->y_row + q * run->y_column;
-                const ptrdiff_t offset = o * run->indices_slice + p * run->indices_row + q * run->indices_column;
+                const T *from = y + o * run->y_slice + p * run->y_row + q * run->y_column + j;
+                const ptrdiff_t offset = o * run->indices_slice + p * run->indices_row + q * run->indices_column + j;
                 FC_UNROLL
                 for (int l = 0; l < vectors; l++) {
                     const F(v) more = F(load_some)(from + l * F(VL), n);
@@ -330,7 +340,7 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
                         F(v) *to = &sum[k / side][k % side][l];
                         const F(v) added = F(add)(*to, more);
                         const int64_t own = place + k / side * run->index_line + k % side;
-                        *to = indexed ? F(pick)(F(same_some)(indices + offset + l * F(VL), own, n), added, *to) : added;
+                        *to = by == F(ALL) ? added : F(pick)(F(won)(run, by, offset + l * F(VL), own, n), added, *to);
                     }
                 }
             }
@@ -338,7 +348,7 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
     for (int k = 0; k < side * side; k++) {
         FC_UNROLL
         for (int l = 0; l < vectors; l++) {
-            T *to = x + k / side * run->x_line + k % side * run->x_step + l * F(VL);
+            T *to = x + k / side * run->x_line + k % side * run->x_step + j + l * F(VL);
             if (n == F(VL)) F(put)(run->streams, to, sum[k / side][k % side][l]);
             else F(store_n)(to, sum[k / side][k % side][l], n);
         }
@@ -346,39 +356,38 @@ FC_INLINE void F(unpool_block)(const fc_unpool_run *run, const int side, const i
 }
 
 /* All channels of a block, as many vectors at a time as the registers hold sums for. */
-FC_INLINE void F(unpool_channels)(const fc_unpool_run *run, const int side, const int indexed, const fc_span *columns,
-                                  int64_t place, T *x, const T *y) {
+FC_INLINE void F(unpool_channels)(const fc_unpool_run *run, const int side, const F(winners) by,
+                                  const fc_span *columns, int64_t place, T *x, const T *y) {
     const int wide = side == 1 ? F(WIDE) : 2;
-    const int64_t *at = indexed ? run->indices : NULL;
     int64_t j = 0;
     for (; j + wide * F(VL) <= run->channels; j += wide * F(VL))
-        F(unpool_block)(run, side, wide, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL, F(VL));
+        F(unpool_block)(run, side, wide, by, columns, place, x, y, j, F(VL));
     for (; j + F(VL) <= run->channels; j += F(VL))
-        F(unpool_block)(run, side, 1, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL, F(VL));
+        F(unpool_block)(run, side, 1, by, columns, place, x, y, j, F(VL));
     if (j < run->channels)
-        F(unpool_block)(run, side, 1, indexed, columns, place, x + j, y + j, indexed ? at + j : NULL,
-                        (int)(run->channels - j));
+        F(unpool_block)(run, side, 1, by, columns, place, x, y, j, (int)(run->channels - j));
 }
 
-FC_INLINE void F(unpool_lines)(const fc_unpool_run *run, const int indexed, T *x, const T *y) {
+FC_INLINE void F(unpool_lines)(const fc_unpool_run *run, const F(winners) by, T *x, const T *y) {
     for (int64_t i = 0; i < run->pixels; i++) {
         const fc_span *columns = run->columns + i;
         const int two = run->lines == 2 && i + 1 < run->pixels && columns[0].first == columns[1].first &&
                         columns[0].end == columns[1].end;
         if (two) {
-            F(unpool_channels)(run, 2, indexed, columns, run->index + i, x + i * run->x_step, y);
+            F(unpool_channels)(run, 2, by, columns, run->index + i, x + i * run->x_step, y);
             i++;
             continue;
         }
         for (int64_t k = 0; k < run->lines; k++)
-            F(unpool_channels)(run, 1, indexed, columns, run->index + k * run->index_line + i,
+            F(unpool_channels)(run, 1, by, columns, run->index + k * run->index_line + i,
                                x + k * run->x_line + i * run->x_step, y);
     }
 }
 
 static void F(unpool)(const fc_unpool_run *run, void *x, const void *y) {
-    if (run->indices == NULL) F(unpool_lines)(run, 0, x, y);
-    else F(unpool_lines)(run, 1, x, y);
+    if (run->places != NULL) F(unpool_lines)(run, F(PLACES), x, y);
+    else if (run->indices != NULL) F(unpool_lines)(run, F(INDICES), x, y);
+    else F(unpool_lines)(run, F(ALL), x, y);
 }
 
 /* span[0] and span[1] widened to the lanes of the two. */

@@ -45,14 +45,20 @@ static void F(avg_pool)(const fc_pool_run *run, const void *x, void *y) {
             ((T *)y)[i * run->y_step + j] = F(sum_window)(run, (const T *)x + i * run->x_step + j) / (T)run->divisor;
 }
 
+/* Whether the pixel is the winner that the indices, or places, name at `at`. */
+static int F(won)(const fc_unpool_run *run, ptrdiff_t at, int64_t place) {
+    if (run->places == NULL) return run->indices == NULL || run->indices[at] == place;
+    if (sizeof(T) == sizeof(float)) return ((const int32_t *)run->places)[at] == place;
+    return ((const int64_t *)run->places)[at] == place;
+}
+
 static T F(unpool_pixel)(const fc_unpool_run *run, int64_t i, int64_t j, int64_t place, const T *y) {
     T sum = 0;
     for (int64_t o = 0; o < run->slices; o++)
         for (int64_t p = 0; p < run->rows; p++)
             for (int64_t q = run->columns[i].first; q < run->columns[i].end; q++) {
                 const ptrdiff_t at = o * run->indices_slice + p * run->indices_row + q * run->indices_column + j;
-                if (run->indices == NULL || run->indices[at] == place)
-                    sum += y[o * run->y_slice + p * run->y_row + q * run->y_column + j];
+                if (F(won)(run, at, place)) sum += y[o * run->y_slice + p * run->y_row + q * run->y_column + j];
             }
     return sum;
 }
