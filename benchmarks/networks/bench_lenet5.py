@@ -130,7 +130,7 @@ def bench_training_step(contest, step, images):
     rivals = {}
     for name in contest.setting.rivals:
         if name in ("torch", "torch-cl"):
-            rivals[name] = torch_step(weights, nchw, labels, contest.rival(name).format)
+            rivals[name] = torch_step(weights, nchw, labels, contest.rival(name).memory_format())
             contest.check(name, first_losses(rivals[name]), truth, LOSS_ERROR)
     contest.time("training step", step, images, call, rivals, flops=flops(images), error=error)
 

@@ -34,10 +34,14 @@ class TorchTensors(Rival):
     def _weight(self, hwio, wanted=False):
         return self._formatted(NCHW.weight(hwio), wanted)
 
+    def memory_format(self, dimensions=4):
+        """How arrays of so many dimensions lie in memory."""
+        last = self.torch.channels_last_3d if dimensions == 5 else self.torch.channels_last
+        return last if self.channels_last else self.torch.contiguous_format
+
     def _formatted(self, array, wanted):
-        last = self.torch.channels_last_3d if array.ndim == 5 else self.torch.channels_last
-        format = last if self.channels_last else self.torch.contiguous_format
-        return self._tensor(array).contiguous(memory_format=format).requires_grad_(wanted)
+        tensor = self._tensor(array).contiguous(memory_format=self.memory_format(array.ndim))
+        return tensor.requires_grad_(wanted)
 
     def _forward(self, function, *arguments, **geometry):
         call = partial(function, *arguments, **geometry)
