@@ -150,3 +150,15 @@ def test_the_suite_runs_under_pytest_benchmark(tmp_path):
         stats = told[op]["stats"]
         assert stats["rounds"] == one.rounds and stats["min"] == pytest.approx(one.best)
     assert "geometric mean" in done.stdout.lower()
+
+
+def test_training_steps_run_beside_pytorch():
+    pytest.importorskip("pytest_benchmark")
+    pytest.importorskip("torch")
+    import subprocess
+
+    folder = os.path.join(os.path.dirname(__file__), "..", "benchmarks", "networks")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", folder, "--rivals", "torch,torch-cl"]
+    done = subprocess.run([*command, "--seconds", "0.001"], capture_output=True, text=True, timeout=120, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout and "torch-cl" in done.stdout
