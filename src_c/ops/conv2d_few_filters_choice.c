@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * When the algorithm for few filters is worth taking: where pixels fill vectors better than filters would. */
+ * The algorithm for few filters, seen from its entry points, and when it is worth taking: where pixels fill vectors
+ * better than filters would. */
 #include "../base/compiler.h"
 #include "blocking.h"
 #include "conv2d_algorithms.h"

@@ -25,9 +25,8 @@ enum {
     TASK_INDICES = 1 << 14,   /* measured by one task: 128 KiB, read some twice from the caches */
     MOST_VISITS = 6,          /* of windows by pixels, for each number read or written; then scattering is faster:
                                  3x3 windows at stride 1 make 4.5, 3x3x3 13.5, which takes 2.3 times as long */
-    NARROW_VISITS = 4,        /* of pixels by windows, beyond which indices are made narrow: 2x2 windows make 4, and
-                                 read an index once; 3x3 windows at stride 1 x1.4, at
-                                 stride 2 x1.1 */
+    NARROW_VISITS = 4,        /* of pixels by each window, beyond which indices are made narrow: 2x2 windows make 4
+                                 and read an index once; 3x3 ones at stride 1 are x1.4 as fast, at stride 2 x1.07 */
     PEEK = 4                  /* slices of windows of which one is worth a look before all are measured */
 };
 
@@ -258,7 +257,9 @@ fc_status fc_max_pool_backward(const fc_pool2d *g, const fc_pool_depth *depth, c
     job j = {.g = g, .depth = depth, .grad_y = grad_y, .grad_x = grad_x, .indices = indices,
              .indices_stride = indices_stride, .kernels = fc_kernels_for(grad_x->dtype),
              .threads = fc_threads_for(INT64_MAX, FC_NUMBER_WORK * work)};
-    j.worker_bytes = FC_ALIGN_UP(FC_MAX(strips_bytes(g, depth), (size_t)FC_UNPOOL_BYTES));
+    /* when the strips have been read, narrow indices lie there */
+    const size_t narrow_bytes = j.kernels->element_size == sizeof(float) ? FC_UNPOOL_BYTES : 0;
+    j.worker_bytes = FC_ALIGN_UP(FC_MAX(strips_bytes(g, depth), narrow_bytes));
     const size_t windows_bytes = FC_ALIGN_UP((size_t)(depth->d + g->h + g->w) * sizeof(fc_span));
     char *memory = fc_scratch_take(windows_bytes + (size_t)j.threads * j.worker_bytes);
     if (memory == NULL) return FC_NO_MEMORY;

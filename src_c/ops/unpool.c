@@ -53,8 +53,6 @@ static size_t lay_out(fc_unpool *u, int64_t lines, int64_t channels) {
     return u->worker_bytes;
 }
 
-static int size_is_narrow(const fc_unpool *u) { return u->kernels->element_size == sizeof(int32_t); }
-
 int fc_unpool_plan(fc_unpool *u, size_t bytes) {
     const fc_pool2d *g = u->g;
     const int adjacent = g->c == 1 || (u->grad_x->stride[3] == 1 && u->grad_y->stride[3] == 1);
@@ -63,7 +61,7 @@ int fc_unpool_plan(fc_unpool *u, size_t bytes) {
     u->in_place = adjacent && index_adjacent && u->grad_y->dtype == u->grad_x->dtype;
     if (u->indices != NULL && !u->in_place) return 0;
     u->channels = u->in_place ? g->c : FC_MIN(g->c, 4 * u->kernels->vl);
-    u->narrow = u->narrow && size_is_narrow(u) && lay_out(u, 1, u->channels) <= bytes;
+    u->narrow = u->narrow && u->kernels->element_size == sizeof(int32_t) && lay_out(u, 1, u->channels) <= bytes;
     u->task_rows = FC_MAX(1, FC_MIN(g->h, TASK_ELEMENTS / (g->w * u->channels)));
     while (lay_out(u, u->task_rows, u->channels) > bytes) {
         if (u->task_rows > 1) u->task_rows = fc_ceil_div(u->task_rows, 2);

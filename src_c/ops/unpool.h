@@ -15,7 +15,8 @@ typedef struct fc_unpool {
     const int64_t *indices, *indices_stride; /* of a maximum; NULL: an average, whose divisors follow from g */
     /* for each slice, line and column the windows that may reach it; slices: of maxima only */
     const fc_span *slices, *rows, *columns;
-    int narrow; /* many pixels read each index: worth making float32's as narrow as the numbers first */
+    int narrow; /* many pixels read each index: worth making it as narrow as the numbers first, where fc_unpool_plan
+                 * finds that numbers are narrower and there is room */
     /* written by fc_unpool_plan: */
     const fc_kernels *kernels;
     int in_place, streams;

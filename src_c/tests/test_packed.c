@@ -150,7 +150,7 @@ static void test_forms_of_parts(const fc_conv2d *narrow, int parts) {
         fc_direct d = fc_forward_view(&of[i], &none, &w, NULL, &none, FC_NONE);
         bytes[i] = fc_split_panel_bytes(&d, parts);
         d.weight.packed = panels[i] = aligned_alloc(FC_CACHE_LINE, bytes[i]);
-        memset(panels[i], 0, bytes[i]);
+        memset(panels[i], 0, bytes[i]); /* packing leaves out what lies behind the last filter and channel */
         CHECK(fc_split_pack(&d, parts) == FC_OK, "packing by parts");
         form[i] = fc_split_form(&d, parts);
     }

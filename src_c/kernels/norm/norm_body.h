@@ -4,7 +4,7 @@
  * Adjacent columns: a chain is a row of sums, and pixels are added in runs of neighbours whose chains fit L1 together.
  * That reads memory in long pieces: 2048 columns at once take a sixth less time than 512. Where these pieces have gaps
  * no processor guesses what to fetch ahead, and it is brought in meanwhile, in order: the sums of 28x28x512 images take
- * x0.4 of the time on Zen 4, training and gradients x0.55 to x0.75.
+ * x0.4 of the time on Zen 4, training and gradients x0.65 to x0.8.
  * Adjacent pixels: a vector holds one number of each chain; several columns at a time hide the latency of the sums.
  * Images are the outer loop, so that memory is read in long pieces again. The pass number by number goes from column to
  * column without a break, so that small maps too are stored in whole cache lines. */

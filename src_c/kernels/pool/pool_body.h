@@ -177,6 +177,7 @@ FC_INLINE void F(sum_chain)(const fc_pool_run *run, const int vectors, const T *
     for (int l = 0; l < vectors; l++) sums[l] = sum[l];
 }
 
+/* The sums of a window of several chains. */
 FC_INLINE void F(sum_large_window)(const fc_pool_run *run, const int vectors, const T *x, int n, F(v) *sum) {
     const int64_t all = run->rows * run->columns;
     F(v) sums[FC_SUM_LEVELS][F(LARGE_WIDE)];
@@ -204,9 +205,8 @@ FC_INLINE F(v) F(divide)(const F(divisor) *d, F(v) sum) {
     return d->halves ? F(mul)(sum, d->reciprocal) : F(div)(sum, d->divisor);
 }
 
-/* A window of one chain at most. */
-FC_INLINE void F(avg_window)(const fc_pool_run *run, const F(divisor) *d, const int vectors, const T *x, T *y, int n) {
-    F(v) sum[F(WIDE)];
+/* The sums of a window of one chain at most. */
+FC_INLINE void F(sum_window)(const fc_pool_run *run, const int vectors, const T *x, int n, F(v) *sum) {
     FC_UNROLL
     for (int l = 0; l < vectors; l++) sum[l] = F(zero)();
     for (int64_t u = 0; u < run->rows; u++)
@@ -215,16 +215,25 @@ FC_INLINE void F(avg_window)(const fc_pool_run *run, const F(divisor) *d, const 
             FC_UNROLL
             for (int l = 0; l < vectors; l++) sum[l] = F(add)(sum[l], F(load_some)(p + l * F(VL), n));
         }
+}
+
+FC_INLINE void F(avg_window)(const fc_pool_run *run, const int large, const F(divisor) *d, const int vectors,
+                             const T *x, T *y, int n) {
+    F(v) sum[F(LARGE_WIDE)];
+    if (large) F(sum_large_window)(run, vectors, x, n, sum);
+    else F(sum_window)(run, vectors, x, n, sum);
     FC_UNROLL
     for (int l = 0; l < vectors; l++) F(store_some)(y + l * F(VL), F(divide)(d, sum[l]), n);
 }
 
-FC_INLINE void F(avg_pixel)(const fc_pool_run *run, const F(divisor) *d, const T *x, T *y) {
+/* All channels of a window, of one chain or of more. */
+FC_INLINE void F(avg_pixel)(const fc_pool_run *run, const int large, const F(divisor) *d, const T *x, T *y) {
+    const int wide = large ? F(LARGE_WIDE) : F(WIDE);
     int64_t j = 0;
-    for (; j + F(WIDE) * F(VL) <= run->channels; j += F(WIDE) * F(VL))
-        F(avg_window)(run, d, F(WIDE), x + j, y + j, F(VL));
-    for (; j + F(VL) <= run->channels; j += F(VL)) F(avg_window)(run, d, 1, x + j, y + j, F(VL));
-    if (j < run->channels) F(avg_window)(run, d, 1, x + j, y + j, (int)(run->channels - j));
+    for (; j + wide * F(VL) <= run->channels; j += wide * F(VL))
+        F(avg_window)(run, large, d, wide, x + j, y + j, F(VL));
+    for (; j + F(VL) <= run->channels; j += F(VL)) F(avg_window)(run, large, d, 1, x + j, y + j, F(VL));
+    if (j < run->channels) F(avg_window)(run, large, d, 1, x + j, y + j, (int)(run->channels - j));
 }
 
 /* n channels of one pixel of the window. */
@@ -249,21 +258,6 @@ static void F(avg_by_taps)(const fc_pool_run *run, const F(divisor) *d, const T 
         if (tap + 1 < taps) F(avg_tap)(d, run->channels, 0, 0, p, y);
         else F(avg_tap)(d, run->channels, 0, 1, p, y);
     }
-}
-
-FC_INLINE void F(avg_large_window)(const fc_pool_run *run, const F(divisor) *d, const int vectors, const T *x, T *y,
-                                   int n) {
-    F(v) sum[F(LARGE_WIDE)];
-    F(sum_large_window)(run, vectors, x, n, sum);
-    for (int l = 0; l < vectors; l++) F(store_some)(y + l * F(VL), F(divide)(d, sum[l]), n);
-}
-
-static void F(avg_large_pixel)(const fc_pool_run *run, const F(divisor) *d, const T *x, T *y) {
-    int64_t j = 0;
-    for (; j + F(LARGE_WIDE) * F(VL) <= run->channels; j += F(LARGE_WIDE) * F(VL))
-        F(avg_large_window)(run, d, F(LARGE_WIDE), x + j, y + j, F(VL));
-    for (; j + F(VL) <= run->channels; j += F(VL)) F(avg_large_window)(run, d, 1, x + j, y + j, F(VL));
-    if (j < run->channels) F(avg_large_window)(run, d, 1, x + j, y + j, (int)(run->channels - j));
 }
 
 /* As max_together, windows of one chain at most. */
@@ -299,8 +293,8 @@ static void F(avg_pool)(const fc_pool_run *run, const void *x_, void *y_) {
         const T *x = (const T *)x_ + i * run->x_step;
         T *y = (T *)y_ + i * run->y_step;
         if (by_taps) F(avg_by_taps)(run, &d, x, y);
-        else if (one_chain) F(avg_pixel)(run, &d, x, y);
-        else F(avg_large_pixel)(run, &d, x, y);
+        else if (one_chain) F(avg_pixel)(run, 0, &d, x, y);
+        else F(avg_pixel)(run, 1, &d, x, y);
     }
 }
 
