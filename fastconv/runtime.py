@@ -112,9 +112,9 @@ def _read_isa_variable():
 def set_precision(value):
     """Set the default precision of the process: "strict", "high" or "medium".
 
-    A permission, not a demand: lower precisions allow faster algorithms, Winograd's below "strict", and on a matrix
-    unit sums of two ("high") or single ("medium") bfloat16 numbers in the place of float32 ones. Below "strict", and on
-    a matrix unit, subnormal float32 numbers count as zero.
+    A permission, not a demand: lower precisions allow faster algorithms, Winograd's below "strict", and where
+    processors multiply bfloat16 numbers faster, sums of two ("high") or single ("medium") ones in the place of float32
+    numbers. Below "strict", and on a matrix unit, subnormal float32 numbers count as zero.
     """
     _core.set_precision(_named(value))
 

@@ -9,7 +9,7 @@ from compare import same_bits
 
 import fastconv as fc
 
-KNOWN_ISAS = {"reference", "avx2", "avx512", "amx", "neon"}
+KNOWN_ISAS = {"reference", "avx2", "avx512", "avx512_bf16", "amx", "neon"}
 parallel = pytest.mark.skipif(not fc._core.openmp_runtime(), reason="a serial build")
 
 

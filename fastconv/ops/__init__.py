@@ -20,7 +20,8 @@ Arguments that the functions share
     layout : "NHWC" or "NCHW", for images and filters alike.
     precision : None (what `set_precision` says), "strict", "high" or "medium". Below "strict", 3x3 float32
         layers of stride 1 with at least 16 channels and filters may use Winograd's algorithm; on a matrix unit,
-        large float32 layers use sums of three, two or one bfloat16 numbers in the place of each float32 number.
+        large float32 layers use sums of three, two or one bfloat16 numbers in the place of each float32 number, and
+        on vectors of bfloat16 one in "medium".
     algorithm : "auto", "direct", "winograd" (3x3, stride and dilation 1; relative error about 1e-6), or
         "reference" (the definition as loops; slow). One that is named wins over the precision.
     out : array to write the result to, of the result's shape and dtype, with any strides. It may share no

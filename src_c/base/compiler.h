@@ -27,6 +27,16 @@
 #define FC_HAS_AMX 0
 #endif
 
+/* Whether the compiler knows products of bfloat16 vectors of x86. */
+#if defined(__has_include)
+#if __has_include(<avx512bf16intrin.h>)
+#define FC_HAS_AVX512_BF16 1
+#endif
+#endif
+#ifndef FC_HAS_AVX512_BF16
+#define FC_HAS_AVX512_BF16 0
+#endif
+
 /* The compiler forgets where a pointer came from, so that it keeps no sums of it and of offsets in registers. */
 #define FC_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 

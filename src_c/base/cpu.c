@@ -50,6 +50,12 @@ static const char *ask_for_amx(void) {
     return NULL;
 }
 
+static int knows_bf16(void) {
+    enum { AVX512_BF16 = 1 << 5 };
+    unsigned a, b, c, d;
+    return FC_HAS_AVX512_BF16 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX512_BF16);
+}
+
 /* The third level of the cache, of the processors that tell of it in this leaf. */
 static int64_t ask_for_near_cache(void) {
     enum { CACHES = (int)0x8000001d, THIRD = 3 };
@@ -67,6 +73,7 @@ static void ask(void) {
     if ((features & FC_CPU_AVX2_FMA) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         features |= FC_CPU_AVX512;
+    if ((features & FC_CPU_AVX512) && knows_bf16()) features |= FC_CPU_BF16;
     amx_refusal = features & FC_CPU_AVX512 ? ask_for_amx() : "the processor lacks it";
     if (amx_refusal == NULL) features |= FC_CPU_AMX;
     near_cache = ask_for_near_cache();

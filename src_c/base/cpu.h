@@ -8,7 +8,8 @@
 enum {
     FC_CPU_AVX2_FMA = 1,
     FC_CPU_AVX512 = 2, /* F, BW, DQ and VL: Skylake-SP and later */
-    FC_CPU_AMX = 4     /* tiles of bfloat16, and permission to use them */
+    FC_CPU_AMX = 4,    /* tiles of bfloat16, and permission to use them */
+    FC_CPU_BF16 = 8    /* AVX-512's products of bfloat16 */
 };
 
 /* A mask of the above, asked once. The compiler's runtime also checks that the system saves the wide registers. */

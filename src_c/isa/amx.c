@@ -12,20 +12,13 @@
 FC_TARGET_BEGIN("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16,prfchw")
 #include "vec_avx512.h"
 #include "vec_amx.h"
-#define T float
-#define TYPE f32
-#define F(name) FC_JOIN(name, TYPE)
-#include "../kernels/gemm/epilogue_body.h"
-#undef F
-#undef T
-#undef TYPE
-#include "../kernels/split/split_body.h"
+#include "../kernels/split/split_tiles_body.h"
 FC_TARGET_END
 
-static const fc_split split = {split_rows, split_panel, split_columns, split_multiply};
+static const fc_split split = {16, split_rows, split_panel, split_columns, split_multiply};
 extern const fc_isa fc_isa_avx512;
 const fc_isa fc_isa_amx = {.name = "amx", .base = &fc_isa_avx512, .split = &split};
 #elif defined(__x86_64__)
 extern const fc_isa fc_isa_avx512;
-const fc_isa fc_isa_amx = {.name = "amx", .base = &fc_isa_avx512}; /* a compiler that does not know it */
+const fc_isa fc_isa_amx = {.name = "amx", .base = &fc_isa_avx512}; /* unknown to the compiler */
 #endif

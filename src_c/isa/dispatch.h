@@ -13,7 +13,7 @@ const fc_kernels *fc_kernels_for(fc_dtype dtype);
 const fc_kernels *fc_kernels_of(int isa, fc_dtype dtype);
 const fc_kernels *fc_reference_kernels(fc_dtype dtype);
 
-/* Products by parts: those of the matrix unit, or their judge. */
+/* Products by parts: those of the instruction set, or their judge. */
 const fc_split *fc_split_kernels(void);
 extern const fc_split fc_reference_split;
 

@@ -26,6 +26,6 @@
 #undef F
 
 #include "../kernels/split/split_ref.h"
-const fc_split fc_reference_split = {split_rows, split_panel, split_columns, split_multiply};
+const fc_split fc_reference_split = {1, split_rows, split_panel, split_columns, split_multiply};
 
 #include "isa_table.h"

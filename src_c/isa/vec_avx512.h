@@ -167,3 +167,13 @@ FC_INLINE void store_pieces_f64(double *p, v_f64 a, int piece, ptrdiff_t pitch) 
     _mm256_storeu_pd(p, _mm512_castpd512_pd256(a));
     _mm256_storeu_pd(p + pitch, _mm512_extractf64x4_pd(a, 1));
 }
+
+/* For products of bfloat16. 16 pairs: the upper halves of a number of each vector. */
+FC_INLINE void store_halves(uint16_t *p, v_f32 low, v_f32 high) {
+    const __m512i below = _mm512_srli_epi32(_mm512_castps_si512(low), 16), mask = _mm512_set1_epi32((int)0xFFFF0000u);
+    _mm512_storeu_si512(p, _mm512_ternarylogic_epi32(below, _mm512_castps_si512(high), mask, 0xF8)); /* a | b & c */
+}
+
+FC_INLINE int all_finite(v_f32 a) {
+    return _mm512_fpclass_ps_mask(a, 0x99) == 0; /* quiet NaN, plus and minus infinity, signaling NaN */
+}

@@ -22,7 +22,7 @@ typedef struct fc_kernels {
     int element_size;
     int vl; /* numbers in a vector */
     int mr; /* rows of a full tile; it is 2*vl columns wide */
-    const fc_split *split; /* NULL: no matrix unit, or not for this type */
+    const fc_split *split; /* NULL: no fast products of bfloat16, or not for this type */
 #define FC_KERNEL(name, type) type name;
 #include "kernels.inc"
 #undef FC_KERNEL

@@ -33,7 +33,7 @@ typedef struct fc_conv2d_algorithm {
 
 extern const fc_conv2d_algorithm fc_winograd_algorithm;
 extern const fc_conv2d_algorithm fc_depthwise_algorithm; /* direct where channels do not mix */
-extern const fc_conv2d_algorithm fc_bf16x3_algorithm; /* direct on a matrix unit, each number in this many parts */
+extern const fc_conv2d_algorithm fc_bf16x3_algorithm; /* direct, each number in this many parts of bfloat16 */
 extern const fc_conv2d_algorithm fc_bf16x2_algorithm;
 extern const fc_conv2d_algorithm fc_bf16x1_algorithm;
 extern const fc_conv2d_algorithm fc_few_filters_algorithm; /* direct where filters would not fill a vector */

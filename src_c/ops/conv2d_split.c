@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The direct algorithm on a matrix unit, by products of parts: see kernels/split/split.h. The loops, from the outside:
+ * The direct algorithm by products of parts: see kernels/split/split.h. The loops, from the outside:
  *
  *   tasks     group x block of output pixels x block of filters                in parallel
  *     passes    chunks of 32 channels, for some rows of the kernel             always in the same order

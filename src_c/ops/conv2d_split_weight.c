@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The gradient of the weights on a matrix unit, by products of parts: see kernels/split/split.h. Rows are (r, s, c),
+ * The gradient of the weights by products of parts: see kernels/split/split.h. Rows are (r, s, c),
  * columns filters, terms places of the image:
  *
  *   tasks     group x part of the pixels x block of channels x block of filters       in parallel

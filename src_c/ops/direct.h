@@ -43,7 +43,7 @@ fc_status fc_direct_run_all(const fc_direct *problems, int count);
  * belong. */
 fc_status fc_direct_run_doubtful(const fc_direct *problem, const atomic_uchar *doubtful);
 
-/* Products by parts (kernels/split/split.h): what fc_direct_run_all does, on the matrix unit. */
+/* Products by parts (kernels/split/split.h): what fc_direct_run_all does, in bfloat16. */
 fc_status fc_split_run_all(const fc_direct *problems, int count, int parts);
 fc_status fc_split_backward_weight(const fc_conv2d *g, const fc_array *grad_y, const fc_array *x,
                                    const fc_array *grad_weight, int parts);

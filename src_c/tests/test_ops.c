@@ -84,7 +84,7 @@ static fc_array plain_image(void *data, layout order, int64_t h, int64_t w, int6
 }
 
 /* The same by products of parts, which are exact on whole numbers up to 4; with a number that is not finite they fall
- * back on the direct algorithm. Without a matrix unit the judges of its kernels run. */
+ * back on the direct algorithm. Without fast products of bfloat16 the judges of their kernels run. */
 static void test_split(const fc_conv2d *g, layout order, int parts, int with_nan) {
     const size_t x_size = (size_t)(g->n * g->h * g->w * g->c), y_size = (size_t)(g->n * g->p * g->q * g->k);
     const size_t w_size = (size_t)(g->r * g->s * g->c / g->groups * g->k);
@@ -320,7 +320,8 @@ static int is_choice(const fc_conv2d *g, fc_dtype dtype, fc_precision precision,
 }
 
 static void test_choice(void) {
-    const int unit = fc_kernels_for(FC_FLOAT32)->split != NULL; /* which does the problem below */
+    const fc_split *split = fc_kernels_for(FC_FLOAT32)->split;
+    const int unit = split != NULL && split->speed > 6; /* which does the problems below */
     fc_conv2d g = good;
     fc_conv2d_resolve(&g, FC_PAD_EXPLICIT);
     for (g.n = 0; g.n <= 1000; g.n += 1 + 99 * g.n)
@@ -341,6 +342,7 @@ static void test_choice(void) {
             CHECK(is_choice(&g, FC_FLOAT32, FC_STRICT, FC_AUTO, unit ? "bf16x3" : "direct"), "strict on a matrix unit");
             CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_AUTO, unit ? "bf16x2" : "winograd"), "high on a matrix unit");
             CHECK(is_choice(&g, FC_FLOAT32, FC_HIGH, FC_DIRECT, unit ? "bf16x2" : "direct"), "direct in high");
+            CHECK(is_choice(&g, FC_FLOAT32, FC_MEDIUM, FC_DIRECT, split ? "bf16x1" : "direct"), "direct in medium");
         }
 #define REFUSED(field, value) \
     g = good, g.field = (value), test_refused(g)
