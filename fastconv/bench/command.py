@@ -102,7 +102,8 @@ def time_table(group, answers, results, failures):
     """Take the answers of one table, print them one by one, and add them to the results and failures."""
     first, done = group[0], []
     op = OPERATIONS[first.op].like or first.op
-    shown = [name for name in first.setting.rivals if not why_not(name, first.layout, first.dtype, op)]
+    how = first.layout, first.dtype, first.precision, op
+    shown = [name for name in first.setting.rivals if not why_not(name, *how)]
     columns = tables.Columns(group, shown)
     print("", tables.heading(group), columns.header(), sep="\n")
     for case in group:

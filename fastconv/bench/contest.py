@@ -20,8 +20,6 @@ from fastconv.bench.truth import PROMISED, PROMISED_FLOAT64
 
 # The error of the worst element, relative to the largest element, over the L2 error.
 LARGEST_OVER_L2 = 20
-# A rival further off than this does something else than we think.
-RIVAL_ERROR = {"float32": 1e-4, "float64": 1e-10}
 
 
 class Entrant(NamedTuple):
@@ -136,14 +134,15 @@ class Contest:
         setting = self.setting
         if name not in setting.rivals:
             return NOT_ASKED
-        return self.broken.get(name) or why_not(name, setting.layout, setting.dtype, op, setting.thread_counts)
+        how = setting.layout, setting.dtype, setting.precision, op, setting.thread_counts
+        return self.broken.get(name) or why_not(name, *how)
 
     def _prepare(self, name, case, expected):
         rival = self.rival(name)
         run = getattr(rival, case.op)(case.layer, *case.data)
         with rival.context():
             actual = case.pick(run.to_numpy(run.call()))
-        error = self.check(name, actual, expected, RIVAL_ERROR[self.setting.dtype])
+        error = self.check(name, actual, expected, rival.errors[self.setting.dtype])
         return Entrant(run.call, rival.context, error)
 
     def check(self, name, actual, expected, tolerance):

@@ -16,6 +16,7 @@ NAMES = {
     "torch": "PyTorch",
     "torch-cl": "PyTorch, channels_last",
     "torch-bl": "PyTorch, oneDNN's blocked tensors",
+    "torch-bf": "PyTorch, bfloat16",
     "onnxrt": "ONNX Runtime",
     "jax": "JAX",
 }

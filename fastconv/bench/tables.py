@@ -7,7 +7,7 @@ from statistics import geometric_mean, median
 from fastconv.bench.operations import title
 from fastconv.bench.rivals import NOT_ASKED, RIVALS
 
-WIDTH = 100
+WIDTH = 104
 FEW_ROWS = 12
 TIME_COLUMN = 2
 SETTING = ("layout", "dtype", "precision", "isa")

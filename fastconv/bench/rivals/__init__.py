@@ -5,13 +5,14 @@ from importlib import import_module
 
 from fastconv.bench.rivals.base import Rival, Run
 from fastconv.bench.rivals.onnxrt import OnnxRuntime
-from fastconv.bench.rivals.pytorch import Torch, TorchBlocked, TorchChannelsLast
+from fastconv.bench.rivals.pytorch import Torch, TorchBfloat16, TorchBlocked, TorchChannelsLast
 from fastconv.bench.rivals.xla import Jax
 
 RIVALS = {
     "torch": Torch,
     "torch-cl": TorchChannelsLast,
     "torch-bl": TorchBlocked,
+    "torch-bf": TorchBfloat16,
     "onnxrt": OnnxRuntime,
     "jax": Jax,
 }
@@ -39,5 +40,5 @@ def load(names):
     return broken
 
 
-def why_not(name, layout, dtype, op, thread_counts=()):
-    return RIVALS[name].why_not(layout, dtype, op, thread_counts)
+def why_not(name, layout, dtype, precision, op, thread_counts=()):
+    return RIVALS[name].why_not(layout, dtype, precision, op, thread_counts)

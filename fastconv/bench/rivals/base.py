@@ -24,6 +24,8 @@ class Rival:
     requires = ()  # modules; the first of them brings the library's threads with it
     layouts = ()  # of its arrays; on NHWC arrays every rival may run in the layout it likes best
     dtypes = ()
+    precisions = ("strict", "high", "medium")  # of fastconv, that it may be compared with
+    errors = {"float32": 1e-4, "float64": 1e-10}  # one further off than this does something else than we think
     lacks = "does not offer it"  # the reason where it has no method
     rest_seconds = 0.0  # how long its worker threads keep spinning after a call, with a margin
     one_thread_count = False  # True where the number of threads is settled once for the process
@@ -38,7 +40,7 @@ class Rival:
         return [name for name in cls.requires if find_spec(name) is None]
 
     @classmethod
-    def why_not(cls, layout, dtype, op, thread_counts=()):
+    def why_not(cls, layout, dtype, precision, op, thread_counts=()):
         """Why this rival has no time for such a case; None where nothing speaks against it."""
         if cls.missing():
             return f"needs {' and '.join(cls.missing())}, not installed here"
@@ -46,6 +48,8 @@ class Rival:
             return f"takes no {layout} arrays"
         if dtype not in cls.dtypes:
             return f"takes no {dtype}"
+        if precision not in cls.precisions:
+            return f'is less exact than "{precision}"'
         if cls.one_thread_count and len(thread_counts) > 1:
             return "has one number of threads per process, and this one measures several"
         if getattr(cls, op, None) is None:

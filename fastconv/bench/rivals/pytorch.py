@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""PyTorch, in three memory formats."""
+"""PyTorch, in three memory formats and in bfloat16."""
 
 from functools import partial, partialmethod
 
@@ -28,6 +28,9 @@ class TorchTensors(Rival):
     def _tensor(self, array, wanted=False):
         return self.torch.from_numpy(np.ascontiguousarray(array)).requires_grad_(wanted)
 
+    def _array(self, tensor):
+        return tensor.numpy()
+
     def _image(self, nhwc, wanted=False):
         return self._formatted(NCHW.image(nhwc), wanted)
 
@@ -45,7 +48,7 @@ class TorchTensors(Rival):
 
     def _forward(self, function, *arguments, **geometry):
         call = partial(function, *arguments, **geometry)
-        return Run(call, lambda y: NCHW.to_nhwc(y.numpy()))
+        return Run(call, lambda y: NCHW.to_nhwc(self._array(y)))
 
     def _backward(self, y, grad_y, back):
         call = partial(y.grad_fn, self._image(grad_y))
@@ -53,19 +56,17 @@ class TorchTensors(Rival):
         def to_numpy(grads):
             grads = grads if isinstance(grads, tuple) else (grads,)
             (grad,) = (grad for grad in grads if grad is not None)
-            return back(grad.numpy())
+            return back(self._array(grad))
 
         return Run(call, to_numpy)
 
 
-class Torch(TorchTensors):
-    """PyTorch on NCHW arrays.
+class TorchConvolutions(TorchTensors):
+    """Convolutions of images.
 
     A gradient is a call of the node that autograd made for the operation, which is what ``backward()`` calls; only the
     gradient in question is asked for.
     """
-
-    layouts = ("NCHW",)
 
     def conv2d(self, layer, x, weight, convolution="conv2d"):
         call = getattr(self.torch, convolution)
@@ -88,6 +89,12 @@ class Torch(TorchTensors):
     def conv_transpose2d(self, layer, x, weight):
         geometry = layer.geometry | {"output_padding": layer.output_padding}
         return self._forward(self.torch.conv_transpose2d, self._image(x), self._weight(weight), **geometry)
+
+
+class Torch(TorchConvolutions):
+    """PyTorch on NCHW arrays."""
+
+    layouts = ("NCHW",)
 
     def conv1d(self, layer, x, weight):
         sequence, filters = self._tensor(x.transpose(0, 2, 1)), self._tensor(weight.transpose(2, 1, 0))
@@ -184,6 +191,26 @@ class TorchChannelsLast(Torch):
         self.channels_last = True
 
     linear = linear_backward_input = linear_backward_weight = conv1d = None  # the same as in Torch
+
+
+class TorchBfloat16(TorchConvolutions):
+    """PyTorch on channels_last tensors of bfloat16, which are half the size, as if a network had no others."""
+
+    layouts = ("NHWC",)
+    dtypes = ("float32",)
+    precisions = ("medium",)
+    errors = {"float32": 1e-2}  # results have 8 bits as well
+    lacks = "is timed for convolution of images alone"
+
+    def __init__(self, threads, layout):
+        super().__init__(threads, layout)
+        self.channels_last = True
+
+    def _tensor(self, array, wanted=False):
+        return super()._tensor(array).bfloat16().requires_grad_(wanted)
+
+    def _array(self, tensor):
+        return tensor.float().numpy()
 
 
 class TorchBlocked(TorchTensors):
