@@ -33,8 +33,8 @@ static double worth(const fc_problem *problem, double *used) {
  * eight x1.15.
  *
  * On vectors one part: x1.0 to x1.7 from 10 on (64 channels, 16 filters), x0.5 to x0.95 below 9 or where half of the
- * products are with zeros; x1.05 to x1.4 with 16 to 49 results an image, in the gradient of the weights x0.65 to x1.1,
- * and x1.1 to x1.5 from 64 on.
+ * products are with zeros; x1.05 to x1.4 with 16 to 49 results an image. In the gradient of the weights one image of 49
+ * results is x1.1 for 1x1 and x0.65 to x1.1 for 3x3, eight x1.07 to x1.4, one of 64 and more x1.1 to x1.5.
  *
  * Dense layers are images of one pixel, and stay with float32. With 400 x 120 to 4096 x 4096 weights two parts were
  * x1.6 to x2.0 with 64 rows and more, but x0.4 with one row, for which all weights are split; three parts x1.1 to x1.4
@@ -50,7 +50,7 @@ static int is_large(const fc_problem *problem, int parts) {
     if (gain * used < 1.2) return 0;
     if (problem->precision == FC_STRICT) return work >= 60 && pixels >= 150;
     const int on_vectors = gain < 4;
-    const int64_t least = problem->operation != FC_BACKWARD_WEIGHT ? 20 : on_vectors ? 60 : 40;
+    const int64_t least = problem->operation != FC_BACKWARD_WEIGHT ? 20 : on_vectors && g->r * g->s > 1 ? 60 : 40;
     return work >= (problem->precision == FC_HIGH ? 25 : on_vectors ? 10 : 20) && pixels >= least;
 }
 
