@@ -27,6 +27,7 @@
 #include "direct.h"
 #include "explain.h"
 #include "parts.h"
+#include "split_panels.h"
 
 enum {
     RESULT_ELEMENTS = 1 << 17, /* of a block of the result: 512 KiB of float32, a quarter of a 2 MiB L2 */
@@ -268,14 +269,15 @@ static void bring_grad_y(task *t, const fc_block *chunk, int64_t places) {
     } else {
         read_grad_y(t, chunk);
     }
-    fc_bf16 *dst = t->split_y;
-    for (int64_t k = 0; k < b->filters; k += FC_SPLIT_COLUMNS)
-        for (int64_t i = 0; i < places; i += FC_SPLIT_TERMS, dst += pl->split_parts * FC_SPLIT_PANEL) {
-            const float *from = y + i * step + k;
-            pl->split->panel(pl->split_parts, (int)FC_MIN(FC_SPLIT_TERMS, places - i),
-                             (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), from, step,
-                             i + 2 * FC_SPLIT_TERMS <= places ? from + FC_SPLIT_TERMS * step : from, dst);
-        }
+    const int64_t chunks = fc_ceil_div(places, FC_SPLIT_TERMS);
+    for (int64_t i = 0; i < chunks; i++) {
+        const float *from = y + i * FC_SPLIT_TERMS * step;
+        fc_rows_ahead ahead = fc_split_rows_ahead(from + FC_SPLIT_TERMS * step, step, b->filters);
+        for (int64_t k = 0; k < b->filters; k += FC_SPLIT_COLUMNS)
+            pl->split->panel(pl->split_parts, (int)FC_MIN(FC_SPLIT_TERMS, places - i * FC_SPLIT_TERMS),
+                             (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), from + k, step, &ahead,
+                             t->split_y + (k / FC_SPLIT_COLUMNS * chunks + i) * pl->split_parts * FC_SPLIT_PANEL);
+    }
 }
 
 static float *sum_of(const task *t, int sum) {

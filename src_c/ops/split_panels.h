@@ -11,6 +11,9 @@
  * panel at a time, layers of one 7x7 image with 512 to 4096 channels and filters take 1.1 to 1.2 times as long. */
 enum { FC_SPLIT_PANELS_AT_ONCE = 8 };
 
+/* To be brought in while the chunk before is split: rows of numbers. */
+fc_rows_ahead fc_split_rows_ahead(const void *first, int64_t row_step, int64_t numbers);
+
 /* What depends on the filters and the parts and, of the image, on the length of its rows. */
 typedef struct fc_split_product {
     const fc_direct *d;

@@ -47,11 +47,18 @@ enum { FC_SPLIT_PANEL = FC_SPLIT_TERMS * FC_SPLIT_COLUMNS };
 typedef void (*fc_split_rows_fn)(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row,
                                  fc_bf16 *dst, ptrdiff_t dst_chunk);
 
+/* Rows of cache lines that will be wanted soon, on the way to be brought in, line by line as they lie in memory. They
+ * are not read and may lie anywhere. */
+typedef struct fc_rows_ahead {
+    const char *at; /* the next line */
+    ptrdiff_t gap;  /* bytes from the end of a row to the next */
+    int lines, left; /* of a row, of this row */
+} fc_rows_ahead;
+
 /* One chunk of a panel of B from src[term*src_term + column]: terms <= 32 and columns <= 32, filled with zeros; up to
- * 16 columns the second half is not written. next: where a chunk with this src_term begins that will be wanted soon; it
- * is brought in, not read, and may lie anywhere. */
+ * 16 columns the second half is not written. NULL or *ahead: as many lines as the chunk has are brought in. */
 typedef void (*fc_split_panel_fn)(int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
-                                  const float *next, fc_bf16 *dst);
+                                  fc_rows_ahead *ahead, fc_bf16 *dst);
 
 /* Rows of A from columns of numbers, of which windows take 32 from any number on: pair i of row j and part m is the
  * numbers (i, i + 16) of column j, at dst[j*dst_row + m*dst_part + 2*i]. Pairs come in blocks of 16; with `step` 16

@@ -53,25 +53,35 @@ static void split_rows(int parts, int64_t rows, int64_t columns, const float *sr
     else split_rows_fixed(3, rows, columns, src, src_row, dst, dst_chunk);
 }
 
-/* Rows of 128 bytes are too short for the processor to see what comes next: without a hint a panel of weights came in
- * at a third of the speed of memory. */
+/* What is read here are short pieces of many rows, in which processors do not see what comes next: without hints
+ * a panel of weights came in at a third of the speed of memory. In the order of memory, not in that of the pieces,
+ * TIMES. */
+FC_INLINE void bring_line(fc_rows_ahead *ahead) {
+    __builtin_prefetch(ahead->at, 0, 2);
+    ahead->at += 64;
+    if (--ahead->left == 0) ahead->left = ahead->lines, ahead->at += ahead->gap;
+}
+
 FC_INLINE void split_panel_fixed(const int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
-                                 const float *next, fc_bf16 *dst) {
+                                 fc_rows_ahead *ahead, fc_bf16 *dst) {
     for (int l = 0; l < VL_f32; l++)
         for (int j = 0; j < columns; j += VL_f32) {
-            __builtin_prefetch(next + l * src_term + j, 0, 3);
-            __builtin_prefetch(next + (l + VL_f32) * src_term + j, 0, 3);
+            bring_line(ahead);
+            bring_line(ahead);
             const v_f32 low = load_up_to(src + l * src_term + j, l < terms ? columns - j : 0);
             const v_f32 high = load_up_to(src + (l + VL_f32) * src_term + j, l + VL_f32 < terms ? columns - j : 0);
             split_vectors(parts, low, high, dst + j * FC_SPLIT_TERMS + l * FC_SPLIT_TERMS, FC_SPLIT_PANEL);
         }
 }
 
-static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, const float *next,
+static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, fc_rows_ahead *ahead,
                         fc_bf16 *dst) {
-    if (parts == 1) split_panel_fixed(1, terms, columns, src, src_term, next, dst);
-    else if (parts == 2) split_panel_fixed(2, terms, columns, src, src_term, next, dst);
-    else split_panel_fixed(3, terms, columns, src, src_term, next, dst);
+    fc_rows_ahead lines = {.at = (const char *)src, .gap = -64, .lines = 1, .left = 1}; /* none but one */
+    if (ahead != NULL) lines = *ahead;
+    if (parts == 1) split_panel_fixed(1, terms, columns, src, src_term, &lines, dst);
+    else if (parts == 2) split_panel_fixed(2, terms, columns, src, src_term, &lines, dst);
+    else split_panel_fixed(3, terms, columns, src, src_term, &lines, dst);
+    if (ahead != NULL) *ahead = lines;
 }
 
 /* 16 vectors as the rows of a square, which is transposed: four perfect shuffles. */
@@ -89,15 +99,14 @@ FC_INLINE void transpose(v_f32 x[VL_f32]) {
     }
 }
 
-/* 16 pairs of up to 16 columns. `low` and `high`: numbers left of the first and of the second half. The same columns of
- * the next square are fetched, which may lie behind the array: 32 rows side by side are too many for the processor to
- * foresee (56x56 pixels, 256 channels from memory, 64 filters: x1.27). */
-FC_INLINE void split_square(const int parts, int64_t low, int64_t high, int columns, const float *src,
-                            ptrdiff_t src_row, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
+/* 16 pairs of up to 16 columns. `low` and `high`: numbers left of the first and of the second half. */
+FC_INLINE void split_square(const int parts, const int step, int64_t low, int64_t high, int columns, const float *src,
+                            ptrdiff_t src_row, fc_rows_ahead *ahead, fc_bf16 *dst, ptrdiff_t dst_row,
+                            ptrdiff_t dst_part) {
     fc_bf16 pairs[FC_MOST_PARTS][VL_f32][2 * VL_f32] __attribute__((aligned(64)));
     for (int i = 0; i < VL_f32; i++) {
-        __builtin_prefetch(src + (i + 2 * VL_f32) * src_row, 0, 2);
-        __builtin_prefetch(src + (i + 3 * VL_f32) * src_row, 0, 2);
+        bring_line(ahead);
+        if (step > VL_f32) bring_line(ahead);
         const v_f32 first = load_up_to(src + i * src_row, i < low ? columns : 0);
         const v_f32 second = load_up_to(src + (i + VL_f32) * src_row, i < high ? columns : 0);
         split_vectors(parts, first, second, pairs[0][i], 2 * VL_f32 * VL_f32);
@@ -119,12 +128,20 @@ FC_INLINE void split_square(const int parts, int64_t low, int64_t high, int colu
     }
 }
 
+/* While a row of squares is split, the rows that the next one adds to it are brought in, which may lie behind the
+ * array. */
 FC_INLINE void split_columns_fixed(const int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row,
                                    int64_t blocks, int step, fc_bf16 *dst, ptrdiff_t dst_row, ptrdiff_t dst_part) {
-    for (int64_t b = 0; b < blocks; b++)
+    const int lines = (int)((columns + VL_f32 - 1) / VL_f32);
+    for (int64_t b = 0; b < blocks; b++) {
+        const float *from = src + b * step * src_row;
+        fc_rows_ahead ahead = {.at = (const char *)(from + 2 * VL_f32 * src_row),
+                               .gap = (src_row - lines * VL_f32) * (ptrdiff_t)sizeof *src, .lines = lines,
+                               .left = lines};
         for (int64_t j = 0; j < columns; j += VL_f32)
-            split_square(parts, rows - b * step, rows - b * step - VL_f32, (int)FC_MIN(VL_f32, columns - j),
-                         src + b * step * src_row + j, src_row, dst + j * dst_row + b * 2 * VL_f32, dst_row, dst_part);
+            split_square(parts, step, rows - b * step, rows - b * step - VL_f32, (int)FC_MIN(VL_f32, columns - j),
+                         from + j, src_row, &ahead, dst + j * dst_row + b * 2 * VL_f32, dst_row, dst_part);
+    }
 }
 
 static void split_columns(int parts, int64_t rows, int64_t columns, const float *src, ptrdiff_t src_row, int64_t blocks,

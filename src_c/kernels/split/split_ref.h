@@ -47,9 +47,9 @@ static void split_rows(int parts, int64_t rows, int64_t columns, const float *sr
                          dst + j / 32 * dst_chunk + i * parts * 32 + place_of_term(j), 32);
 }
 
-static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, const float *next,
+static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, fc_rows_ahead *ahead,
                         fc_bf16 *dst) {
-    (void)next;
+    (void)ahead;
     for (int l = 0; l < FC_SPLIT_TERMS; l++)
         for (int j = 0; j < (columns > 16 ? 32 : 16); j++)
             split_number(parts, l < terms && j < columns ? src[l * src_term + j] : 0.0f,
