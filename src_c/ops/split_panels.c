@@ -77,7 +77,23 @@ fc_rows_ahead fc_split_rows_ahead(const void *first, int64_t row_step, int64_t n
                            .left = (int)lines};
 }
 
-/* 32 terms by 32 filters, from float32 with adjacent filters where they lie. */
+/* Where a panel's first weights lie. */
+static const char *weights_of(const fc_split_product *of, int64_t group, const fc_split_pass *ps, int64_t panel) {
+    const fc_array *weight = &of->d->weight;
+    const int64_t *stride = weight->stride;
+    return (const char *)weight->data + (group * of->d->weight_group + panel * FC_SPLIT_COLUMNS * stride[3] +
+                                         ps->r * stride[0] + ps->c * stride[2]) *
+                                            (int64_t)fc_dtype_size(weight->dtype);
+}
+
+/* Bytes from there to a chunk: of a tap of the pass, and of 32 channels. */
+static ptrdiff_t chunk_at(const fc_split_product *of, int64_t tap, int64_t c) {
+    const int64_t *stride = of->d->weight.stride, r = tap / of->window.s, s = tap % of->window.s;
+    return (r * stride[0] + s * stride[1] + c * FC_SPLIT_TERMS * stride[2]) *
+           (ptrdiff_t)fc_dtype_size(of->d->weight.dtype);
+}
+
+/* 32 terms by 32 filters. */
 static void pack_chunk(const fc_split_product *of, const char *src, fc_rows_ahead *ahead, int terms, int columns,
                        fc_bf16 *dst) {
     const fc_array *weight = &of->d->weight;
@@ -88,40 +104,54 @@ static void pack_chunk(const fc_split_product *of, const char *src, fc_rows_ahea
     float some[FC_SPLIT_PANEL];
     const fc_reader reader = {.array = *weight, .to = FC_FLOAT32, .kernels = of->kernels};
     fc_copy_as(&reader, terms, columns, src, weight->stride[2], weight->stride[3], some, FC_SPLIT_COLUMNS, 1);
-    of->split->panel(of->parts, terms, columns, some, FC_SPLIT_COLUMNS, NULL, dst);
+    of->split->panel(of->parts, terms, columns, some, FC_SPLIT_COLUMNS, ahead, dst);
 }
 
-/* Where a panel's first weights lie. */
-static const char *weights_of(const fc_split_product *of, int64_t group, const fc_split_pass *ps, int64_t panel) {
-    const fc_array *weight = &of->d->weight;
-    const int64_t *stride = weight->stride;
-    return (const char *)weight->data + (group * of->d->weight_group + panel * FC_SPLIT_COLUMNS * stride[3] +
-                                         ps->r * stride[0] + ps->c * stride[2]) *
-                                            (int64_t)fc_dtype_size(weight->dtype);
+/* The panels of a pass that are packed together. */
+typedef struct panels {
+    const fc_split_product *of;
+    const fc_split_pass *ps;
+    int64_t group, first, count, taps;
+    fc_bf16 *dst;
+} panels;
+
+static const char *chunk_of(const panels *p, int64_t i, int64_t tap, int64_t c) {
+    return weights_of(p->of, p->group, p->ps, p->first + i) + chunk_at(p->of, tap, c);
 }
 
-/* Bytes from there to chunk l. */
-static ptrdiff_t chunk_at(const fc_split_product *of, const fc_split_pass *ps, int64_t l) {
-    const int64_t *stride = of->d->weight.stride, taps = ps->rows * of->window.s;
-    const int64_t c = l / taps, r = l % taps / of->window.s, s = l % taps % of->window.s;
-    return (r * stride[0] + s * stride[1] + c * FC_SPLIT_TERMS * stride[2]) *
-           (ptrdiff_t)fc_dtype_size(of->d->weight.dtype);
+static void pack_chunk_of(const panels *p, int64_t i, int64_t tap, int64_t c, fc_rows_ahead *ahead) {
+    const int terms = (int)FC_MIN(FC_SPLIT_TERMS, p->ps->channels - c * FC_SPLIT_TERMS);
+    pack_chunk(p->of, chunk_of(p, i, tap, c), ahead, terms, fc_split_panel_columns(p->of, p->first + i),
+               p->dst + (i * p->ps->chunks + c * p->taps + tap) * p->of->parts * FC_SPLIT_PANEL);
 }
 
-/* Chunk by chunk: of each row of weights the panels take what is adjacent, and bring in that of the next chunk. */
+/* Filters are adjacent: chunk by chunk, the panels take what each row of weights has of them. */
+static void pack_by_chunks(const panels *p) {
+    const int64_t filters = p->count * FC_SPLIT_COLUMNS, step = p->of->d->weight.stride[2];
+    for (int64_t l = 0; l < p->ps->chunks; l++) {
+        const char *next = chunk_of(p, 0, (l + 1) % p->taps, (l + 1) / p->taps);
+        fc_rows_ahead ahead = fc_split_rows_ahead(next, step, filters);
+        for (int64_t i = 0; i < p->count; i++) pack_chunk_of(p, i, l % p->taps, l / p->taps, &ahead);
+    }
+}
+
+/* Terms are adjacent, or neither: panel by panel, the chunks of a tap take what each row has of them. */
+static void pack_by_panels(const panels *p) {
+    const int64_t *stride = p->of->d->weight.stride, channels = p->ps->channels;
+    for (int64_t l = 0; l < p->taps * p->count; l++) {
+        const int64_t next = l + 1;
+        fc_rows_ahead ahead =
+            fc_split_rows_ahead(chunk_of(p, next % p->count, next / p->count, 0), stride[3], channels);
+        for (int64_t c = 0; c < fc_ceil_div(channels, FC_SPLIT_TERMS); c++)
+            pack_chunk_of(p, l % p->count, l / p->count, c, stride[2] == 1 ? &ahead : NULL);
+    }
+}
+
 void fc_split_pack_panels(const fc_split_product *of, int64_t group, const fc_split_pass *ps, int64_t first,
                           int64_t count, fc_bf16 *dst) {
-    const int64_t chunk_size = of->parts * FC_SPLIT_PANEL;
-    for (int64_t l = 0; l < ps->chunks; l++) {
-        const int64_t channel = l / (ps->rows * of->window.s) * FC_SPLIT_TERMS;
-        const int terms = (int)FC_MIN(FC_SPLIT_TERMS, ps->channels - channel);
-        const ptrdiff_t at = chunk_at(of, ps, l);
-        fc_rows_ahead ahead = fc_split_rows_ahead(weights_of(of, group, ps, first) + chunk_at(of, ps, l + 1),
-                                                  of->d->weight.stride[2], count * FC_SPLIT_COLUMNS);
-        for (int64_t i = 0; i < count; i++)
-            pack_chunk(of, weights_of(of, group, ps, first + i) + at, &ahead, terms,
-                       fc_split_panel_columns(of, first + i), dst + (i * ps->chunks + l) * chunk_size);
-    }
+    const panels p = {of, ps, group, first, count, ps->rows * of->window.s, dst};
+    if (of->d->weight.stride[3] == 1) pack_by_chunks(&p);
+    else pack_by_panels(&p);
 }
 
 typedef struct packing {
