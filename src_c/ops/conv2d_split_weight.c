@@ -275,7 +275,7 @@ static void bring_grad_y(task *t, const fc_block *chunk, int64_t places) {
         fc_rows_ahead ahead = fc_split_rows_ahead(from + FC_SPLIT_TERMS * step, step, b->filters);
         for (int64_t k = 0; k < b->filters; k += FC_SPLIT_COLUMNS)
             pl->split->panel(pl->split_parts, (int)FC_MIN(FC_SPLIT_TERMS, places - i * FC_SPLIT_TERMS),
-                             (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), from + k, step, &ahead,
+                             (int)FC_MIN(FC_SPLIT_COLUMNS, b->filters - k), from + k, step, 1, &ahead,
                              t->split_y + (k / FC_SPLIT_COLUMNS * chunks + i) * pl->split_parts * FC_SPLIT_PANEL);
     }
 }

@@ -97,14 +97,14 @@ static ptrdiff_t chunk_at(const fc_split_product *of, int64_t tap, int64_t c) {
 static void pack_chunk(const fc_split_product *of, const char *src, fc_rows_ahead *ahead, int terms, int columns,
                        fc_bf16 *dst) {
     const fc_array *weight = &of->d->weight;
-    if (weight->dtype == FC_FLOAT32 && weight->stride[3] == 1) {
-        of->split->panel(of->parts, terms, columns, (const void *)src, weight->stride[2], ahead, dst);
+    if (weight->dtype == FC_FLOAT32 && (weight->stride[3] == 1 || weight->stride[2] == 1)) {
+        of->split->panel(of->parts, terms, columns, (const void *)src, weight->stride[2], weight->stride[3], ahead, dst);
         return;
     }
     float some[FC_SPLIT_PANEL];
     const fc_reader reader = {.array = *weight, .to = FC_FLOAT32, .kernels = of->kernels};
     fc_copy_as(&reader, terms, columns, src, weight->stride[2], weight->stride[3], some, FC_SPLIT_COLUMNS, 1);
-    of->split->panel(of->parts, terms, columns, some, FC_SPLIT_COLUMNS, ahead, dst);
+    of->split->panel(of->parts, terms, columns, some, FC_SPLIT_COLUMNS, 1, ahead, dst);
 }
 
 /* The panels of a pass that are packed together. */

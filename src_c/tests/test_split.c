@@ -31,10 +31,14 @@ static void test_split_numbers(const fc_split *fast, int parts, int64_t rows, in
         }
     if (rows <= 32 && columns <= 32) { /* the same numbers as a panel */
         fc_bf16 *b = malloc((size_t)parts * 2048), *b_expected = malloc((size_t)parts * 2048);
-        memset(b, 0xFF, (size_t)parts * 2048), memset(b_expected, 0xFF, (size_t)parts * 2048);
-        fast->panel(parts, (int)rows, (int)columns, x, pitch, NULL, b);
-        fc_reference_split.panel(parts, (int)rows, (int)columns, x, pitch, NULL, b_expected);
-        CHECK(memcmp(b, b_expected, (size_t)parts * 2048) == 0, "a panel in parts");
+        for (int turned = 0; turned < 2; turned++) { /* rows are terms, or columns */
+            const int terms = (int)(turned ? columns : rows), filters = (int)(turned ? rows : columns);
+            const ptrdiff_t term = turned ? 1 : pitch, filter = turned ? pitch : 1;
+            memset(b, 0xFF, (size_t)parts * 2048), memset(b_expected, 0xFF, (size_t)parts * 2048);
+            fast->panel(parts, terms, filters, x, term, filter, NULL, b);
+            fc_reference_split.panel(parts, terms, filters, x, term, filter, NULL, b_expected);
+            CHECK(memcmp(b, b_expected, (size_t)parts * 2048) == 0, "a panel in parts");
+        }
         free(b), free(b_expected);
     }
     const int64_t blocks = random_between(1, 3), a_part = blocks * 32, a_row = parts * a_part + 32;

@@ -55,10 +55,11 @@ typedef struct fc_rows_ahead {
     int lines, left; /* of a row, of this row */
 } fc_rows_ahead;
 
-/* One chunk of a panel of B from src[term*src_term + column]: terms <= 32 and columns <= 32, filled with zeros; up to
- * 16 columns the second half is not written. NULL or *ahead: as many lines as the chunk has are brought in. */
+/* One chunk of a panel of B from src[term*src_term + column*src_column], one of which steps is 1: terms <= 32 and
+ * columns <= 32, filled with zeros; up to 16 columns the second half is not written. NULL or *ahead: as many lines as
+ * the chunk has are brought in. */
 typedef void (*fc_split_panel_fn)(int parts, int terms, int columns, const float *src, ptrdiff_t src_term,
-                                  fc_rows_ahead *ahead, fc_bf16 *dst);
+                                  ptrdiff_t src_column, fc_rows_ahead *ahead, fc_bf16 *dst);
 
 /* Rows of A from columns of numbers, of which windows take 32 from any number on: pair i of row j and part m is the
  * numbers (i, i + 16) of column j, at dst[j*dst_row + m*dst_part + 2*i]. Pairs come in blocks of 16; with `step` 16

@@ -47,12 +47,12 @@ static void split_rows(int parts, int64_t rows, int64_t columns, const float *sr
                          dst + j / 32 * dst_chunk + i * parts * 32 + place_of_term(j), 32);
 }
 
-static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, fc_rows_ahead *ahead,
-                        fc_bf16 *dst) {
+static void split_panel(int parts, int terms, int columns, const float *src, ptrdiff_t src_term, ptrdiff_t src_column,
+                        fc_rows_ahead *ahead, fc_bf16 *dst) {
     (void)ahead;
     for (int l = 0; l < FC_SPLIT_TERMS; l++)
         for (int j = 0; j < (columns > 16 ? 32 : 16); j++)
-            split_number(parts, l < terms && j < columns ? src[l * src_term + j] : 0.0f,
+            split_number(parts, l < terms && j < columns ? src[l * src_term + j * src_column] : 0.0f,
                          dst + j / 16 * 512 + l % 16 * 32 + j % 16 * 2 + l / 16, FC_SPLIT_PANEL);
 }
 
