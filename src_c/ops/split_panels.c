@@ -98,7 +98,8 @@ static void pack_chunk(const fc_split_product *of, const char *src, fc_rows_ahea
                        fc_bf16 *dst) {
     const fc_array *weight = &of->d->weight;
     if (weight->dtype == FC_FLOAT32 && (weight->stride[3] == 1 || weight->stride[2] == 1)) {
-        of->split->panel(of->parts, terms, columns, (const void *)src, weight->stride[2], weight->stride[3], ahead, dst);
+        of->split->panel(of->parts, terms, columns, (const void *)src, weight->stride[2], weight->stride[3], ahead,
+                         dst);
         return;
     }
     float some[FC_SPLIT_PANEL];
