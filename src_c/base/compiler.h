@@ -27,6 +27,11 @@
 #define FC_HAS_AMX 0
 #endif
 
+/* Tests of the matrix unit without one: see tests/emulated_tiles.h. */
+#ifndef FC_EMULATED_TILES
+#define FC_EMULATED_TILES 0
+#endif
+
 /* Whether the compiler knows products of bfloat16 vectors of x86. */
 #if defined(__has_include)
 #if __has_include(<avx512bf16intrin.h>)

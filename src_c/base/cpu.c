@@ -44,6 +44,7 @@ static const char *ask_for_amx(void) {
     enum { BFLOAT16 = 1 << 22, TILES = 1 << 24 };
     unsigned a, b, c, d;
     if (!FC_HAS_AMX) return "the compiler of this build does not know it";
+    if (FC_EMULATED_TILES) return NULL;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & BFLOAT16) || !(d & TILES)) return "the processor lacks it";
     if (!system_saves_tiles()) return "the operating system does not know it";
     if (!permission_to_use_tiles()) return "the operating system refuses it to this process";
