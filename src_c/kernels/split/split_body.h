@@ -194,11 +194,3 @@ FC_INLINE int finish_sums(const fc_split_block *t, v_f32 sum, v_f32 bias, int co
     store_n_f32(c, activate_f32(sum, t->activation), columns);
     return all_finite(sum);
 }
-
-/* Where the results go, before they are there. */
-FC_INLINE void fetch_results(const fc_row_tile *tile, int columns, const float *c, const ptrdiff_t *c_row) {
-    for (int i = 0; i < tile->rows; i++) {
-        __builtin_prefetch(c + c_row[tile->first + i], 1, 3);
-        if (columns > VL_f32) __builtin_prefetch(c + c_row[tile->first + i] + VL_f32, 1, 3);
-    }
-}

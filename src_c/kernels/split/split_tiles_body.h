@@ -97,6 +97,14 @@ FC_INLINE void finish_tile(const fc_split_block *t, const fc_row_tile *tile, con
     }
 }
 
+/* Where the results go, before they are there. */
+FC_INLINE void fetch_results(const fc_row_tile *tile, int columns, const float *c, const ptrdiff_t *c_row) {
+    for (int i = 0; i < tile->rows; i++) {
+        __builtin_prefetch(c + c_row[tile->first + i], 1, 3);
+        if (columns > VL_f32) __builtin_prefetch(c + c_row[tile->first + i] + VL_f32, 1, 3);
+    }
+}
+
 FC_INLINE void split_multiply_fixed(const int parts, const fc_split_block *t, const fc_bf16 *a, const fc_bf16 *b,
                                     const float *bias, int columns, float *c, const ptrdiff_t *c_row,
                                     unsigned char *doubtful) {
