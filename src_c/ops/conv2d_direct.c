@@ -102,6 +102,14 @@ static void lay_out_scratch(plan *pl) {
                                         (size_t)(pl->blocks.rows + pl->blocks.columns) * sizeof(fc_taps));
 }
 
+/* Output pixels of a block, as long as there are tasks for the threads and a block has all filters. */
+static int64_t block_pixels(const plan *pl, int threads) {
+    const int64_t terms = pl->passes.rows * pl->window.s * pl->passes.channels;
+    const int64_t fair = pl->total_rows * pl->window.q / (FC_TASKS_PER_THREAD * threads);
+    const int64_t whole = FC_OUTPUT_ELEMENTS / (pl->panels * pl->panel_width);
+    return FC_MAX(FC_MC, FC_MIN(FC_SHORT_WORK / terms, FC_MIN(fair, whole)));
+}
+
 static void make_plan(fc_share *share, const fc_direct *d, int parts, int threads) {
     (void)parts;
     plan *pl = (plan *)share;
@@ -117,8 +125,8 @@ static void make_plan(fc_share *share, const fc_direct *d, int parts, int thread
     pl->weight_group_bytes = FC_ALIGN_UP((size_t)(pl->window.r * pl->window.s * d->c * pl->padded_k) * pl->size);
     pl->in_place = readable_in_place(pl);
     pl->direct_y = d->y.stride[3] == 1 || d->k == 1;
-    pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, FC_MC, FC_INPUT_ELEMENTS,
-                                 pl->kernels->mr);
+    pl->blocks = fc_split_pixels(&pl->window, pl->total_rows, pl->passes.channels, block_pixels(pl, threads),
+                                 FC_INPUT_ELEMENTS, pl->kernels->mr);
     pl->by_taps = worth_sorting(pl);
     const int few_blocks = pl->blocks.row_blocks * pl->blocks.column_blocks <= FC_LATE_PACKING_BLOCKS;
     pl->never_pack = few_blocks && !pl->by_taps && weights_readable(pl);
