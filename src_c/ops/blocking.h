@@ -13,8 +13,8 @@ enum { FC_KC = 512 };
  * weights that stream from memory (7x7 images) cost less than a tenth of the arithmetic. */
 enum { FC_MC = 252 };
 
-/* Pixels times terms of a block whose reduction is short: more pixels repay placing and packing them. 27 terms, 3x3 of a
- * colour image, x1.04. */
+/* Pixels times terms of a block whose reduction is short: more pixels repay placing and packing them. 27 terms, 3x3 of
+ * a colour image, x1.04. */
 enum { FC_SHORT_WORK = 1 << 15 };
 
 /* Elements of packed input, and of results that wait for their last pass, that a worker holds: 512 KiB of
