@@ -2,6 +2,8 @@
 """What conv2d and conv2d_output_shape take and give: number types, memory layouts, geometry as
 users write it, bias and activation, ``out=``. (Sizes: test_exact.py.)"""
 
+import dataclasses
+
 import numpy as np
 import oracle
 import problems
@@ -68,12 +70,14 @@ def test_mixed_float32_and_float64_computes_in_float64(wide, layout):
     assert_exact(y, oracle.conv2d(**arrays, **PROBLEM.geometry, layout=layout))
 
 
+@pytest.mark.parametrize("filters", [PROBLEM.k, 40])  # with 40, whole panels of weights and of gradients
 @pytest.mark.parametrize("wide", ["grad_y", "x", "weight"])
-def test_mixed_gradients_compute_in_float64(wide):
-    narrow = problems.exact_conv_data(PROBLEM, np.float32)
+def test_mixed_gradients_compute_in_float64(wide, filters):
+    problem = dataclasses.replace(PROBLEM, k=filters)
+    narrow = problems.exact_conv_data(problem, np.float32)
     arrays = {name: getattr(narrow, name) for name in ("grad_y", "x", "weight")}
-    arrays[wide] = getattr(problems.exact_conv_data(PROBLEM, np.float64), wide)
-    grad_y, x, weight, geometry = *arrays.values(), PROBLEM.geometry
+    arrays[wide] = getattr(problems.exact_conv_data(problem, np.float64), wide)
+    grad_y, x, weight, geometry = *arrays.values(), problem.geometry
     if wide != "x":
         grad_x = fc.conv2d_backward_input(grad_y, weight, x.shape, **geometry)
         assert grad_x.dtype == np.float64
