@@ -67,7 +67,6 @@ FC_INLINE void F(norm_add_columns)(const F(norm_terms) t, const int count, const
         lane.offset = F(load_some)((const T *)f->offset + c, n);
     }
     F(v) first = F(load_some)(sums, n), second = F(load_some)(others, n);
-    FC_UNROLL
     for (int i = 0; i < count; i++) {
         const F(v) d = F(sub)(F(load_some)(x + i * x_step, n), lane.mean);
         F(norm_add)(t, d, t.products ? F(load_some)(g + i * g_step, n) : d, &lane, &first, &second);
@@ -85,9 +84,9 @@ FC_INLINE void F(norm_add_chain)(const F(norm_terms) t, const int count, const f
     int64_t k = 0;
     for (; k + F(VL) <= width; k += F(VL)) {
         FC_UNROLL
-        for (int i = 0; i < count && x_next != NULL; i++) {
-            __builtin_prefetch(x_next + i * b->x.pixel + k, 0, 2);
-            if (t.products) __builtin_prefetch(g_next + i * b->grad_y.pixel + k, 0, 2);
+        for (int i = 0; i < count; i++) {
+            if (x_next != NULL) __builtin_prefetch(x_next + i * b->x.pixel + k, 0, 2);
+            if (x_next != NULL && t.products) __builtin_prefetch(g_next + i * b->grad_y.pixel + k, 0, 2);
         }
         F(norm_add_columns)(t, count, x + k, x_step, g + k, g_step, f, c + k, F(VL), sums + k, others + k);
     }
