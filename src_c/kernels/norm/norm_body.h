@@ -13,9 +13,9 @@
 enum {
     F(NORM_RUN) = 2048, /* numbers, of as many sums of either kind */
     F(NORM_NEAR) = (1 << 18) / sizeof(T), /* numbers that are read in several runs: L2 holds them, and the next */
-    F(NORM_FACTORS) = (1 << 12) / sizeof(T), /* of either kind: L1 holds five of them */
+    F(NORM_FACTORS) = (1 << 12) / sizeof(T), /* columns of a pass: L1 holds their five factors */
     F(NORM_TOGETHER) = 4,
-    F(NORM_PIXELS) = 4, /* of a chain, whose sums stay in registers */
+    F(NORM_PIXELS) = 4, /* of a chain at once, whose sums stay in registers: see norm_add_some */
     F(NORM_BLOCK) = 128 /* columns of adjacent pixels */
 };
 
@@ -67,7 +67,7 @@ FC_INLINE void F(norm_add_columns)(const F(norm_terms) t, const int count, const
         lane.offset = F(load_some)((const T *)f->offset + c, n);
     }
     F(v) first = F(load_some)(sums, n), second = F(load_some)(others, n);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) { /* no FC_UNROLL: clang 14 refuses, gcc does it anyway */
         const F(v) d = F(sub)(F(load_some)(x + i * x_step, n), lane.mean);
         F(norm_add)(t, d, t.products ? F(load_some)(g + i * g_step, n) : d, &lane, &first, &second);
     }
@@ -101,6 +101,7 @@ FC_INLINE void F(norm_join)(T *chains, int64_t width, T *sum) {
     memcpy(sum, chains, (size_t)width * sizeof(T));
 }
 
+/* The same for a count known only now: each up to NORM_PIXELS has code of its own. */
 FC_INLINE void F(norm_add_some)(const F(norm_terms) t, int64_t count, const fc_norm_block *b, const T *x, const T *g,
                                 const T *x_next, const T *g_next, const fc_norm_factors *f, int64_t c, int64_t width,
                                 T *sums, T *others) {
